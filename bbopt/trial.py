@@ -1,0 +1,405 @@
+"""What travels between an optimizer and a problem: Trial, Outcome, Best, and their JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bbopt import checks
+from bbopt.errors import UsageError
+from bbopt.space import Params
+
+MAX_VALUES = 1000
+"""Single values and feedback are kept up to this many evaluations a trial."""
+
+Feedback: TypeAlias = str | Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A request to evaluate params.
+
+    Parameters
+    ----------
+    number : int or None
+        Unique within a worker; None for a foreign trial (evaluated without being asked).
+    params : dict
+        Native values; not to be modified.
+    repeats : int
+        How often to evaluate them, >= 1.
+    context : mapping
+        What else the evaluation depends on, such as ``{"agent": 3}`` or
+        ``{"examples": (4, 17)}``; the latter has one id a repeat, and evaluation j is of
+        example j (an id may occur twice).
+    """
+
+    number: int | None
+    params: Params
+    repeats: int = 1
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checks.integer("repeats", self.repeats, 1)
+        examples = self.context.get("examples")
+        if examples is not None and len(examples) != self.repeats:
+            raise UsageError(
+                f"context['examples'] must have one id a repeat ({self.repeats}), "
+                f"got {len(examples)}"
+            )
+
+    def slice(self, start: int, stop: int) -> Trial:
+        """The same trial cut to the repeats ``start`` ... ``stop - 1`` (and their examples)."""
+        context = self.context
+        if "examples" in context:
+            context = {**context, "examples": context["examples"][start:stop]}
+        return replace(self, repeats=stop - start, context=context)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that :meth:`from_json` reads back."""
+        data: dict[str, Any] = {"number": self.number, "params": self.params}
+        if self.repeats != 1:
+            data["repeats"] = self.repeats
+        if self.context:
+            data["context"] = dict(self.context)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trial:
+        """The trial that :meth:`to_json` described."""
+        context = dict(data.get("context", {}))
+        if "examples" in context:
+            context["examples"] = tuple(context["examples"])
+        return cls(data["number"], dict(data["params"]), data.get("repeats", 1), context)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What language models were used for something.
+
+    Parameters
+    ----------
+    llm_calls : int
+        Requests sent.
+    tokens : int
+        Prompt and completion tokens together.
+    cost : float
+        Money, in the currency of the price list.
+    """
+
+    llm_calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.llm_calls + other.llm_calls, self.tokens + other.tokens, self.cost + other.cost
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, the keyword arguments of this class."""
+        return {"llm_calls": self.llm_calls, "tokens": self.tokens, "cost": self.cost}
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, init=False)
+class Outcome:
+    """What came of a trial.
+
+    ``Outcome(0.3)``, ``Outcome([0.3, math.nan])``; NaN (or an infinity) means that nothing was
+    observed. Values are in the user's direction.
+
+    Parameters
+    ----------
+    values : float or sequence of float
+        One a repeat, in order. Fewer than ``repeats`` means that the rest was not evaluated.
+    feedback : sequence of str or mapping of str
+        One a repeat, or empty: all that a proposer will ever see of that evaluation.
+    cost : float
+        What the evaluation cost, in the problem's unit, >= 0.
+    usage : Usage
+        What language models it used.
+    error : str, optional
+        Why values are missing.
+    constraints : sequence of float
+        Feasible where all are <= 0; infeasible params never become ``best``.
+    info : mapping of str to float
+        Other scalars to log: a latency, an accuracy per class.
+
+    Attributes
+    ----------
+    count : int
+        Number of finite values.
+    failed : int
+        Number of evaluations that gave no finite value; ``count + failed`` were paid for.
+    mean : float
+        Mean of the finite values; NaN where there is none.
+    m2 : float
+        Their sum of squared deviations from ``mean``.
+    values : tuple of float
+        Kept up to 1,000 evaluations, then empty.
+    """
+
+    count: int
+    failed: int
+    mean: float
+    m2: float
+    values: tuple[float, ...]
+    feedback: tuple[Feedback, ...]
+    cost: float
+    usage: Usage
+    error: str | None
+    constraints: tuple[float, ...]
+    info: Mapping[str, float]
+
+    def __init__(
+        self,
+        values: float | Sequence[float] | np.ndarray,
+        *,
+        feedback: Sequence[Feedback] = (),
+        cost: float = 0.0,
+        usage: Usage = NO_USAGE,
+        error: str | None = None,
+        constraints: Sequence[float] = (),
+        info: Mapping[str, float] | None = None,
+    ) -> None:
+        if isinstance(values, float):
+            numbers = (values if math.isfinite(values) else math.nan,)
+        else:
+            numbers = _values(values)
+        finite = [v for v in numbers if not math.isnan(v)]
+        count = len(finite)
+        mean, m2 = _mean_m2(finite)
+        self._fill(
+            count=count,
+            failed=len(numbers) - count,
+            mean=mean,
+            m2=m2,
+            values=numbers if len(numbers) <= MAX_VALUES else (),
+            feedback=tuple(feedback) if len(numbers) <= MAX_VALUES else (),
+            cost=float(cost),
+            usage=usage,
+            error=error,
+            constraints=tuple(float(c) for c in constraints),
+            info=dict(info or {}),
+        )
+
+    def _fill(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def summary(
+        cls, count: int, mean: float, m2: float, *, failed: int = 0, **others: Any
+    ) -> Outcome:
+        """An outcome of many evaluations, given by its statistics alone (no single values)."""
+        outcome = cls((), **others)
+        mean, m2 = (float(mean), float(m2)) if count else (math.nan, 0.0)
+        outcome._fill(count=int(count), failed=int(failed), mean=mean, m2=m2)
+        return outcome
+
+    @classmethod
+    def failure(cls, error: str, repeats: int = 1, **others: Any) -> Outcome:
+        """An outcome without any observation, and why."""
+        return cls((math.nan,) * repeats, error=error, **others)
+
+    @classmethod
+    def coerce(cls, value: Any) -> Outcome:
+        """``value`` itself if it is an Outcome, else the outcome with that value or values.
+
+        Raises
+        ------
+        UsageError
+            If it is neither an Outcome, a number, nor a sequence of numbers.
+        """
+        return value if isinstance(value, Outcome) else cls(value)
+
+    @property
+    def evaluations(self) -> int:
+        """How many evaluations were carried out, failed ones included."""
+        return self.count + self.failed
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether evaluations were carried out and none gave a finite value."""
+        return self.count == 0 and self.failed > 0
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint is satisfied (<= 0; NaN is not)."""
+        return all(c <= 0 for c in self.constraints)
+
+    def negated(self) -> Outcome:
+        """The same outcome with the sign of every value changed."""
+        other = object.__new__(Outcome)
+        other._fill(**self.__dict__)
+        other._fill(mean=-self.mean, values=tuple(-v for v in self.values))
+        return other
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that :meth:`from_json` reads back; NaN is null."""
+        single = self.values == (self.mean,)
+        data: dict[str, Any] = {"mean": _null(self.mean)}
+        if not single:
+            data |= {"count": self.count, "failed": self.failed, "m2": self.m2}
+            data["values"] = [_null(v) for v in self.values]
+        if self.feedback:
+            data["feedback"] = [f if isinstance(f, str) else dict(f) for f in self.feedback]
+        if self.cost:
+            data["cost"] = _null(self.cost)
+        if self.usage != NO_USAGE:
+            data["usage"] = self.usage.to_json()
+        if self.error is not None:
+            data["error"] = self.error
+        if self.constraints:
+            data["constraints"] = [_null(c) for c in self.constraints]
+        if self.info:
+            data["info"] = {name: _null(value) for name, value in self.info.items()}
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+        """The outcome that :meth:`to_json` described."""
+        single = [data["mean"]]
+        outcome = cls(
+            tuple(_nan(v) for v in data.get("values", single)),
+            feedback=data.get("feedback", ()),
+            cost=_nan(data.get("cost", 0.0)),
+            usage=Usage(**data.get("usage", {})),
+            error=data.get("error"),
+            constraints=[_nan(c) for c in data.get("constraints", ())],
+            info={name: _nan(value) for name, value in data.get("info", {}).items()},
+        )
+        if "count" in data:  # the statistics as they were, to the last bit
+            outcome._fill(
+                count=data["count"], failed=data["failed"], mean=_nan(data["mean"]), m2=data["m2"]
+            )
+        return outcome
+
+
+def merge(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome of a trial from those of its blocks, in block order.
+
+    Means and squared deviations are pooled pairwise (Chan, Golub and LeVeque 1983), so a
+    million values need no list. Constraints are those of the worst block, info is averaged
+    over the blocks that report it, and the first error is kept.
+    """
+    parts = list(outcomes)
+    if len(parts) == 1:
+        return parts[0]
+    total = sum(part.evaluations for part in parts)
+    count, mean, m2 = 0, math.nan, 0.0
+    for part in parts:
+        count, mean, m2 = pool_moments(count, mean, m2, part.count, part.mean, part.m2)
+    values = tuple(v for part in parts for v in part.values)
+    kept = len(values) == total <= MAX_VALUES
+    merged = Outcome(
+        values if kept else (),
+        feedback=_merged_feedback(parts) if kept else (),
+        cost=math.fsum(part.cost for part in parts),
+        usage=sum((part.usage for part in parts), NO_USAGE),
+        error=next((part.error for part in parts if part.error is not None), None),
+        constraints=_worst([part.constraints for part in parts if part.constraints]),
+        info=_averages([part.info for part in parts]),
+    )
+    merged._fill(count=count, failed=total - count, mean=mean, m2=m2)
+    return merged
+
+
+def pool_moments(
+    n_a: int, mean_a: float, m2_a: float, n_b: int, mean_b: float, m2_b: float
+) -> tuple[int, float, float]:
+    """Count, mean and sum of squared deviations of two samples together."""
+    if not n_a:
+        return n_b, mean_b, m2_b
+    if not n_b:
+        return n_a, mean_a, m2_a
+    n, gap = n_a + n_b, mean_b - mean_a
+    return n, mean_a + gap * (n_b / n), m2_a + m2_b + gap * gap * (n_a * (n_b / n))
+
+
+@dataclass(frozen=True)
+class Best:
+    """The candidate to deploy and an honest estimate of it.
+
+    Parameters
+    ----------
+    params : dict
+        Native values.
+    value : float
+        Estimated objective, in the user's direction.
+    stderr : float or None
+        Standard error of ``value``; None where a single observation tells nothing of it.
+    count : int
+        Number of finite evaluations behind the estimate.
+    """
+
+    params: Params
+    value: float
+    stderr: float | None
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, the keyword arguments of this class."""
+        return {
+            "params": self.params,
+            "value": _null(self.value),
+            "stderr": self.stderr,
+            "count": self.count,
+        }
+
+
+def _values(values: Any) -> tuple[float, ...]:
+    try:
+        array = np.asarray(values, dtype=float) if not isinstance(values, str) else None
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is None or array.ndim > 1:
+        raise UsageError(f"a value must be a number or a sequence of numbers, got {values!r}")
+    array = np.where(np.isfinite(array), array, math.nan)
+    return tuple(array.reshape(-1).tolist())
+
+
+def _mean_m2(finite: list[float]) -> tuple[float, float]:
+    if len(finite) == 1:
+        return finite[0], 0.0
+    if not finite:
+        return math.nan, 0.0
+    scale = max(1.0, max(abs(v) for v in finite) / 1e150)  # squares of huge values overflow
+    array = np.array(finite) / scale
+    mean = math.fsum(array) / len(finite)
+    m2 = math.fsum((array - mean) ** 2) * scale * scale
+    return mean * scale, m2 if math.isfinite(m2) else float(np.finfo(float).max)
+
+
+def _merged_feedback(parts: Sequence[Outcome]) -> tuple[Feedback, ...]:
+    if not any(part.feedback for part in parts):
+        return ()
+    return tuple(f for part in parts for f in (part.feedback or ("",) * part.evaluations))
+
+
+def _worst(constraints: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(max(column) for column in zip(*constraints, strict=False))
+
+
+def _averages(infos: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = {name: None for info in infos for name in info}
+    found = {name: [info[name] for info in infos if name in info] for name in names}
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}
+
+
+def _null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+NOTHING = Outcome(())
+"""No evaluation was carried out: closes a trial without telling anything about it."""
