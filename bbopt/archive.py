@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bbopt.space import Params, Space
-from bbopt.trial import Best, Outcome, pool_moments
+from bbopt.trial import LARGEST, Best, Outcome, pool_moments
 
 CONFIDENCE = 2.0
 """How many standard errors a candidate is marked down by before it is compared."""
@@ -56,20 +56,24 @@ class Archive:
             self._params.append(params)
             if i == len(self._count):
                 self._grow()
-        count, mean, m2 = pool_moments(
-            int(self._count[i]), self._mean[i], self._m2[i], outcome.count, outcome.mean, outcome.m2
-        )
-        self._degrees += (count - 1) - max(int(self._count[i]) - 1, 0)
-        self._within += m2 - self._m2[i]
+        old = int(self._count[i]), float(self._mean[i]), float(self._m2[i])
+        count, mean, m2 = pool_moments(*old, outcome.count, outcome.mean, outcome.m2)
+        self._degrees += (count - 1) - max(old[0] - 1, 0)
+        self._within = min(self._within + (m2 - old[2]), LARGEST)
         self._count[i], self._mean[i], self._m2[i] = count, mean, m2
         self._feasible[i] &= outcome.feasible
+
+    def mean(self, params: Params) -> float | None:
+        """The mean loss observed at ``params``, or None."""
+        i = self._index.get(self._space.key(params))
+        return None if i is None else float(self._mean[i])
 
     def top(self, k: int) -> list[Best]:
         """The ``k`` best feasible candidates, best first, with their losses as values."""
         n = len(self)
         score = np.where(self._feasible[:n], self._mean[:n], np.inf)
         if self._degrees and not self._deterministic:
-            sd = math.sqrt(max(self._within, 0.0) / self._degrees)
+            sd = math.sqrt(self._within / self._degrees)
             score = score + CONFIDENCE * sd / np.sqrt(self._count[:n])
         if k == 1:
             order = [int(np.argmin(score))] if n else []
@@ -92,13 +96,13 @@ class Archive:
         """JSON values and arrays."""
         n = len(self)
         return {
-            "params": self._params,
+            "params": list(self._params),
             "count": self._count[:n].copy(),
             "mean": self._mean[:n].copy(),
             "m2": self._m2[:n].copy(),
             "feasible": self._feasible[:n].copy(),
             "degrees": self._degrees,
-            "within": float(self._within),
+            "within": self._within,
         }
 
     @classmethod

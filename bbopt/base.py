@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -58,6 +60,8 @@ class Optimizer(ABC):
     UnsupportedSpec
         If the method does not support a kind of dimension, or requires a field of the spec
         that is None.
+    UsageError
+        If another argument is of the wrong type or out of its range.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"float", "int", "categorical"})
@@ -85,11 +89,15 @@ class Optimizer(ABC):
         llm: Any = None,
         proposer: Any = None,
     ) -> None:
+        if not isinstance(spec, Spec):
+            raise UsageError(f"spec must be a Spec, got {spec!r}")
         self.spec = spec
         self.space = spec.space
         self.seed = seeding.checked_seed(seed)
         self.worker = checks.integer("worker", worker, 0)
         self.settings = self.Settings() if settings is None else settings
+        if not isinstance(self.settings, self.Settings):
+            raise UsageError(f"settings must be {self.Settings.__name__}, got {settings!r}")
         self.llm = llm
         self.proposer = proposer
         self.next_number = 0
@@ -99,6 +107,7 @@ class Optimizer(ABC):
         self._archive = self._new_archive()
         self._best_of_archive: Best | None = None
         self._first_asked = False
+        self._is_fresh = True
         self._events: list[tuple[Any, ...]] | None = None if self.has_compact_state else []
 
     # --- what a user calls ------------------------------------------------------------
@@ -122,15 +131,16 @@ class Optimizer(ABC):
         n = checks.integer("n", n, 1)
         left = Budget() if left is None else left
         trials: list[Trial] = []
+        start = self.next_number
         if not self._first_asked and self.space.initial is not None:
             trials = [self._new_trial(self.space.initial)]
         if len(trials) < n:
             trials += self._ask(n - len(trials), left)
         if trials:
-            self._first_asked = True
+            self._first_asked, self._is_fresh = True, False
             self._pending |= {trial.number: trial for trial in trials}  # type: ignore[misc]
             if self._events is not None:
-                self._events.append(("ask", n, left))
+                self._events.append(("ask", n, left, start))
         return trials
 
     @final
@@ -148,10 +158,15 @@ class Optimizer(ABC):
         Raises
         ------
         UsageError
-            If the trial was told already, was never asked, or the outcome is no number.
+            If the trial is no Trial, was told already or never asked, or the outcome is no
+            number.
         SpaceError
             If the params of the trial are outside the space.
         """
+        if not isinstance(trial, Trial):
+            raise UsageError(
+                f"trial must be a Trial (of ask, or Trial(None, params)), got {trial!r}"
+            )
         outcome = Outcome.coerce(outcome)
         asked = None
         if trial.number is not None:
@@ -160,8 +175,12 @@ class Optimizer(ABC):
                 known = trial.number < self.next_number
                 problem = "was told already" if known else "was never asked"
                 raise UsageError(f"trial {trial.number} {problem}")
+        moved = False
         if asked is None or trial.params is not asked.params:
             trial = replace(trial, params=self.space.validate(trial.params))
+            key = self.space.key
+            moved = asked is not None and key(trial.params) != key(asked.params)
+        self._is_fresh = False
         if self._events is not None:
             self._events.append(("tell", trial, outcome))
         losses = outcome if self.spec.sign > 0 else outcome.negated()
@@ -171,10 +190,10 @@ class Optimizer(ABC):
             self._tell(trial, losses)
             return
         del self._pending[asked.number]  # type: ignore[arg-type]
-        if trial.params == asked.params:
-            self._tell(trial, losses)
-        else:
+        if moved:
             self._tell_replaced(asked, trial, losses)
+        else:
+            self._tell(trial, losses)
 
     @final
     @property
@@ -182,11 +201,6 @@ class Optimizer(ABC):
         """The candidate to deploy and an honest estimate of it, or None before any value."""
         best = self._best()
         return best if best is None or self.spec.sign > 0 else replace(best, value=-best.value)
-
-    @final
-    def top(self, k: int) -> list[Best]:
-        """The ``k`` best candidates by pooled observations, best first."""
-        return [replace(b, value=self.spec.sign * b.value) for b in self._archive.top(k)]
 
     @property
     def pending(self) -> tuple[Trial, ...]:
@@ -204,17 +218,10 @@ class Optimizer(ABC):
 
         The log of asks and tells, unless the method has a compact form (``_state``).
         """
-        state: dict[str, Any] = {
-            "format": STATE_FORMAT,
-            "name": self.name,
-            "seed": self.seed,
-            "worker": self.worker,
-            "settings": asdict(self.settings),
-        }
+        state = self._identity() | {"next_number": self.next_number}
         if self._events is not None:
             return state | {"events": [_event_to_json(event) for event in self._events]}
         return state | {
-            "next_number": self.next_number,
             "first_asked": self._first_asked,
             "pending": [trial.to_json() for trial in self.pending],
             "archive": self._archive.to_state(),
@@ -231,16 +238,16 @@ class Optimizer(ABC):
             If the state is of another format, method, seed, worker or setting, or if this
             optimizer was used before.
         """
-        mine = {"format": STATE_FORMAT, "name": self.name, "seed": self.seed}
-        mine |= {"worker": self.worker, "settings": asdict(self.settings)}
-        for key, value in mine.items():
+        for key, value in self._identity().items():
             if state.get(key) != value:
                 raise UsageError(f"state: {key} must be {value!r}, got {state.get(key)!r}")
-        if self.next_number or len(self._archive):
+        if not self._is_fresh:
             raise UsageError("state can only be loaded into a fresh optimizer")
+        self._is_fresh = False
         if self._events is not None:
             for event in state["events"]:
                 self._replay_event(event)
+            self.next_number = state["next_number"]
             return
         self.next_number, self._first_asked = state["next_number"], state["first_asked"]
         trials = [Trial.from_json(data) for data in state["pending"]]
@@ -322,8 +329,19 @@ class Optimizer(ABC):
                     f"optimizer {who!r} requires a problem with {field!r}, and this one has none"
                 )
 
+    def _identity(self) -> dict[str, Any]:
+        """What a state must agree with, as JSON values (tuples are lists there)."""
+        return {
+            "format": STATE_FORMAT,
+            "name": self.name,
+            "seed": self.seed,
+            "worker": self.worker,
+            "settings": json.loads(json.dumps(asdict(self.settings))),
+        }
+
     def _replay_event(self, event: Sequence[Any]) -> None:
         if event[0] == "ask":
+            self.next_number = event[3]
             self.ask(event[1], Budget(**event[2]))
         elif event[0] == "tell":
             self.tell(Trial.from_json(event[1]), Outcome.from_json(event[2]))
@@ -339,6 +357,8 @@ class Problem(ABC):
 
     name: str = ""
     """The name it is registered under."""
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    """What it was built with, by name."""
     block: int = 1
     """How many repeats one call of ``evaluate`` takes; more than 1 where vectorised."""
     needs_llm: bool = False
@@ -370,5 +390,5 @@ class Problem(ABC):
 
 def _event_to_json(event: tuple[Any, ...]) -> list[Any]:
     if event[0] == "ask":
-        return ["ask", event[1], event[2].to_json()]
+        return ["ask", event[1], event[2].to_json(), event[3]]
     return ["tell", event[1].to_json(), event[2].to_json()]

@@ -8,6 +8,7 @@ language model enforces calls, tokens and money before each request.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -49,7 +50,7 @@ class Budget:
     switches: int | None = None
 
     @classmethod
-    def parse(cls, budget: Budget | int | str | dict[str, Any]) -> Budget:
+    def parse(cls, budget: Budget | int | str | Mapping[str, Any]) -> Budget:
         """A positive budget from a number of evaluations, ``"axis=limit,..."`` or a mapping.
 
         Raises
@@ -59,9 +60,9 @@ class Budget:
             none is given.
         """
         if isinstance(budget, Budget):
-            given: dict[str, Any] = {k: v for k, v in asdict(budget).items() if v is not None}
-        elif isinstance(budget, dict):
-            given = budget
+            budget = asdict(budget)
+        if isinstance(budget, Mapping):
+            given = {axis: limit for axis, limit in budget.items() if limit is not None}
         else:
             given = _parse_text(str(budget))
         known = [f.name for f in fields(cls)]
@@ -126,11 +127,12 @@ def _rest(limit: Any, spent: Any) -> Any:
 
 
 def _parse_text(text: str) -> dict[str, Any]:
-    if "=" not in text:
-        text = f"evaluations={text}"
+    parts = text if "=" in text else f"evaluations={text}"
     given: dict[str, Any] = {}
-    for part in text.split(","):
-        axis, _, limit = (piece.strip() for piece in part.partition("="))
+    for part in parts.split(","):
+        axis, equals, limit = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise UsageError(f"budget must be a number or axis=limit,..., got {text!r}")
         if axis in given:
             raise UsageError(f"budget: axis {axis!r} is given twice in {text!r}")
         try:

@@ -2,16 +2,67 @@
 
 from __future__ import annotations
 
+import re
+from importlib import resources
+
 from bbopt.errors import UnknownName
 
-_BIBLIOGRAPHY = {
-    "bbopt": """@software{bbopt,
-  title = {bbopt: LLM-driven black-box optimisation behind one ask/tell interface},
-  year  = {2026}
-}""",
-    "polca": """@article{polca2026,
-  title   = {POLCA: Stochastic Generative Optimization with LLM},
-  journal = {arXiv preprint arXiv:2603.14769},
-  year    = {2026}
-}""",
+# Method -> the keys of its entries in references.bib, the method's own paper first.
+REFERENCES: dict[str, tuple[str, ...]] = {
+    "bbopt": ("bbopt",),
+    "polca": ("ren2026polca",),
+    "lacmas": ("qin2026lacmas", "chen2025masoie"),
+    "mini-gp-ucb": ("calandriello2022mini", "srinivas2010gpucb"),
+    "mini-gp-ei": ("calandriello2022mini", "jones1998ego", "wang2014ei"),
+    "nap": ("maraval2023nap",),
+    "random": ("bergstra2012random",),
+    "sobol": ("sobol1967", "joe2008sobol", "owen1998scrambling"),
+    "cma": ("hansen2001cmaes", "hansen2019pycma"),
+    "optuna:random": ("akiba2019optuna", "bergstra2012random"),
+    "optuna:qmc": ("akiba2019optuna", "sobol1967", "joe2008sobol", "owen1998scrambling"),
+    "optuna:tpe": ("akiba2019optuna", "bergstra2011tpe"),
+    "optuna:gp": ("akiba2019optuna", "jones1998ego", "ament2023logei"),
+    "optuna:cmaes": ("akiba2019optuna", "hansen2001cmaes", "nomura2024cmaes"),
+    "optuna:nsgaii": ("akiba2019optuna", "deb2002nsgaii"),
 }
+
+
+def cite(name: str) -> str:
+    """BibTeX of a method and of what it builds on.
+
+    Parameters
+    ----------
+    name : str
+        A method as listed by ``bbopt optimizers``, or ``"bbopt"`` for the package itself.
+
+    Returns
+    -------
+    str
+        The entries, the method's own paper first, separated by blank lines.
+
+    Raises
+    ------
+    UnknownName
+        If there is no reference for that name.
+
+    Examples
+    --------
+    >>> import bbopt
+    >>> print(bbopt.cite("random").splitlines()[0])
+    @article{bergstra2012random,
+    """
+    if name not in REFERENCES:
+        raise UnknownName("method to cite", name, REFERENCES)
+    entries = _entries()
+    return "\n\n".join(entries[key] for key in REFERENCES[name])
+
+
+def _entries() -> dict[str, str]:
+    """Read references.bib: key -> entry. Blank lines stand between entries, never inside."""
+    text = resources.files("bbopt").joinpath("references.bib").read_text(encoding="utf-8")
+    entries = (block.strip() for block in text.split("\n\n"))
+    return {_key(entry): entry for entry in entries}
+
+
+def _key(entry: str) -> str:
+    return re.split(r"[{,]", entry, maxsplit=2)[1]

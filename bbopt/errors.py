@@ -39,11 +39,14 @@ class UnknownName(UsageError):
     """No problem or optimizer is registered under that name."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
+        super().__init__(kind, name, sorted(known))  # what pickle builds it from again
+
+    def __str__(self) -> str:
+        kind, name, known = self.args
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         near = near or [other for other in known if name in other or other in name][:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
-        super().__init__(f"unknown {kind} {name!r}: {hint}")
+        return f"unknown {kind} {name!r}: {hint}"
 
 
 class UnsupportedSpec(UsageError):
@@ -54,7 +57,11 @@ class MissingExtra(UsageError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str, needed_by: str) -> None:
-        super().__init__(
+        super().__init__(package, extra, needed_by)
+
+    def __str__(self) -> str:
+        package, extra, needed_by = self.args
+        return (
             f"{needed_by} needs the package {package!r}, which is not installed: "
             f"pip install 'bbopt[{extra}]'"
         )

@@ -21,8 +21,8 @@ class FunctionProblem(Problem):
     Parameters
     ----------
     function : callable
-        Returns a value, or an Outcome of one evaluation. A second positional parameter gets
-        the generator of the evaluation's draws.
+        Returns a value, or an Outcome of one evaluation. A second positional parameter, if
+        it is required or called ``rng``, gets the generator of the evaluation's draws.
     space : Space or mapping of str to dimension
         What can be chosen.
     direction : {"minimize", "maximize"}
@@ -33,7 +33,8 @@ class FunctionProblem(Problem):
     Raises
     ------
     UsageError
-        If ``function`` is not callable or takes neither one nor two positional arguments.
+        If ``function`` is not callable or cannot be called with one or two positional
+        arguments.
     """
 
     def __init__(
@@ -49,9 +50,9 @@ class FunctionProblem(Problem):
         space = space if isinstance(space, Space) else Space(space)
         self._spec = Spec(space=space, direction=direction, **spec)
         self._function = function
-        self._takes_rng = _n_positional(function) >= 2
+        self._takes_rng = _takes_rng(function)
         self.name = getattr(function, "__name__", type(function).__name__)
-        if inspect.iscoroutinefunction(function):
+        if any(inspect.iscoroutinefunction(f) for f in (function, type(function).__call__)):
             self.evaluate = self._evaluate_async  # type: ignore[method-assign]
 
     @property
@@ -67,16 +68,23 @@ class FunctionProblem(Problem):
         return await self._function(dict(trial.params), *([rng] if self._takes_rng else []))
 
 
-def _n_positional(function: Callable[..., Any]) -> int:
-    """How many positional arguments the function requires, or 2 where it takes ``rng``."""
+def _takes_rng(function: Callable[..., Any]) -> bool:
+    """Whether the function is called with the generator too."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # some builtins have no signature
-        return 1
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in positional if p.default is p.empty]
-    if len(required) > 2 or not positional:
-        raise UsageError(
-            f"function must take params, or params and rng, got {inspect.signature(function)}"
-        )
-    return 2 if len(required) == 2 or (len(positional) > 1 and positional[1].name == "rng") else 1
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none
+        return False
+    second = [p.name for p in signature.parameters.values()][1:2]
+    if _accepts(signature, 2) and (second == ["rng"] or not _accepts(signature, 1)):
+        return True
+    if not _accepts(signature, 1):
+        raise UsageError(f"function must take params, or params and rng, got {signature}")
+    return False
+
+
+def _accepts(signature: inspect.Signature, n: int) -> bool:
+    try:
+        signature.bind(*[None] * n)
+    except TypeError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from bbopt.spec import Spec
 
 OptimizerClass = TypeVar("OptimizerClass", bound=type[Optimizer])
 ProblemFactory = TypeVar("ProblemFactory", bound=Callable[..., Problem])
+
+logger = logging.getLogger("bbopt")
 
 _optimizers: dict[str, type[Optimizer]] = {}
 _problems: dict[str, Callable[..., Problem]] = {}
@@ -143,23 +146,31 @@ def problem(name: str, **arguments: Any) -> Problem:
     if missing:
         raise UsageError(f"problem {name!r} needs the argument {missing[0]!r}")
     built = factory(**arguments)
-    built.name = name
+    built.name, built.arguments = name, arguments
     return built
 
 
 def optimizer_class(name: str) -> type[Optimizer]:
     """The class registered under ``name``; raises :class:`UnknownName`."""
-    return _find("bbopt.optimizers", "optimizer", name, _optimizers)
+    _load_family("bbopt.optimizers", name, _optimizers)
+    if name not in _optimizers:
+        raise UnknownName("optimizer", str(name), optimizer_names())
+    return _optimizers[name]
 
 
 def problem_factory(name: str) -> Callable[..., Problem]:
     """What builds the problem registered under ``name``; raises :class:`UnknownName`."""
-    return _find("bbopt.problems", "problem", name, _problems)
+    _load_family("bbopt.problems", name, _problems)
+    if name not in _problems:
+        raise UnknownName("problem", str(name), problem_names())
+    return _problems[name]
 
 
 def problem_arguments(name: str) -> dict[str, inspect.Parameter]:
     """The arguments that the problem takes, by name."""
-    return dict(inspect.signature(problem_factory(name)).parameters)
+    parameters = inspect.signature(problem_factory(name)).parameters
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {argument: p for argument, p in parameters.items() if p.kind in named}
 
 
 def optimizer_names() -> list[str]:
@@ -183,20 +194,21 @@ def _origin(thing: Any) -> tuple[str, str]:
     return thing.__module__, thing.__qualname__
 
 
-def _find(group: str, kind: str, name: str, known: dict[str, Any]) -> Any:
+def _load_family(group: str, name: str, known: Mapping[str, Any]) -> None:
+    """Import the modules that offer names of the family of ``name``."""
     if name not in known:
         family = str(name).replace("/", ":").split(":")[0]
         for module in _families(group).get(family, ()):
             importlib.import_module(module)
-    if name not in known:
-        raise UnknownName(kind, str(name), _names(group, known))
-    return known[name]
 
 
-def _names(group: str, known: dict[str, Any]) -> list[str]:
-    for modules in _families(group).values():
+def _names(group: str, known: Mapping[str, Any]) -> list[str]:
+    for family, modules in _families(group).items():
         for module in modules:
-            importlib.import_module(module)
+            try:
+                importlib.import_module(module)
+            except ImportError as error:  # one broken package must not hide all the others
+                logger.warning("%s of the family %r are left out: %s", group, family, error)
     return sorted(known)
 
 

@@ -106,7 +106,8 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _type_name(hint: Any) -> str:
-    return " | ".join(getattr(kind, "__name__", str(kind)) for kind in _alternatives(hint))
+    kinds = ("None" if kind is type(None) else kind for kind in _alternatives(hint))
+    return " | ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
 
 
 def _allowed(limits: Mapping[str, Any]) -> str:

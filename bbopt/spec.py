@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from bbopt import checks
 from bbopt.errors import SpaceError, UsageError
-from bbopt.space import Array, Params, Space
+from bbopt.space import Array, Dimension, Float, Int, Params, Space
 
 Direction: TypeAlias = Literal["minimize", "maximize"]
 DIRECTIONS = ("minimize", "maximize")
@@ -34,7 +36,7 @@ class Examples:
 
     def __post_init__(self) -> None:
         for name in ("train", "validation"):
-            ids = tuple(checks.integer(f"examples.{name}", i) for i in getattr(self, name))
+            ids = tuple(checks.integer(f"examples.{name}: an id", i) for i in getattr(self, name))
             object.__setattr__(self, name, ids)
 
 
@@ -54,12 +56,13 @@ class Agents:
     edges: tuple[tuple[int, int, float], ...] = ()
 
     def __post_init__(self) -> None:
-        checks.integer("agents.n", self.n, 1)
+        object.__setattr__(self, "n", checks.integer("agents.n", self.n, 1))
         edges = []
-        for i, j, weight in self.edges:
-            for end in (i, j):
-                checks.integer("agents.edges: an agent", end, 0, self.n - 1)
-            edges.append((int(i), int(j), checks.number("agents.edges: a weight", weight)))
+        for edge in self.edges:
+            if len(edge) != 3:
+                raise UsageError(f"agents.edges: an edge must be (i, j, weight), got {edge!r}")
+            i, j = (checks.integer("agents.edges: an agent", e, 0, self.n - 1) for e in edge[:2])
+            edges.append((i, j, checks.number("agents.edges: a weight", edge[2])))
         object.__setattr__(self, "edges", tuple(sorted(edges)))
 
 
@@ -71,8 +74,8 @@ class Table(Sequence[Params]):
     space : Space
         A numeric space.
     rows : sequence of params, or mapping of name -> ``(n,)`` native values
-        At least one row. A sequence is validated row by row; columns are taken as valid
-        (that is how a million rows are given).
+        At least one row. A sequence is validated row by row; of numeric columns only the
+        bounds are checked (that is how a million rows are given).
 
     Raises
     ------
@@ -81,22 +84,19 @@ class Table(Sequence[Params]):
     """
 
     def __init__(self, space: Space, rows: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> None:
-        if isinstance(rows, Mapping):
-            columns = {name: np.asarray(rows[name]) for name in space if name in rows}
-            if len(columns) != len(space) or len({len(c) for c in columns.values()}) != 1:
-                raise SpaceError(
-                    f"candidates need one column of equal length for each of "
-                    f"{', '.join(space)}, got {', '.join(rows)}"
-                )
-        else:
+        if not isinstance(rows, Mapping):
             valid = [space.validate(row) for row in rows]
-            columns = {
-                name: np.array([row[name] for row in valid], dtype=_dtype(space[name].kind))
-                for name in space
-            }
-        self._columns = columns
-        self._length = len(next(iter(columns.values())))
+            rows = {name: [row[name] for row in valid] for name in space}
+        if rows.keys() != space.keys():
+            raise SpaceError(
+                f"candidates must have the columns {', '.join(space)}, got {', '.join(rows)}"
+            )
         self._space = space
+        self._columns = {name: _column(name, space[name], rows[name]) for name in space}
+        lengths = {len(column) for column in self._columns.values()}
+        if len(lengths) > 1:
+            raise SpaceError(f"candidates must have columns of one length, got {sorted(lengths)}")
+        (self._length,) = lengths
         if not self._length:
             raise SpaceError("candidates must hold at least one row, got none")
 
@@ -108,6 +108,11 @@ class Table(Sequence[Params]):
             return [self[i] for i in range(*index.indices(len(self)))]
         row = {name: column[index] for name, column in self._columns.items()}
         return {k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
+
+    @property
+    def space(self) -> Space:
+        """The space that the rows are of."""
+        return self._space
 
     @cached_property
     def x(self) -> Array:
@@ -134,7 +139,7 @@ class Spec:
     deterministic : bool or None
         Whether one evaluation says all; None where that is unknown.
     value_range : (float, float), optional
-        The least and the greatest value possible, in the user's direction.
+        The least and the greatest value possible.
     examples : Examples, optional
         The examples that evaluations are about.
     agents : Agents, optional
@@ -162,23 +167,31 @@ class Spec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, Space):
-            object.__setattr__(self, "space", Space(self.space))
-        if not isinstance(self.direction, str):
+            self._set("space", Space(self.space))
+        if isinstance(self.direction, list | tuple):
             raise UsageError(
                 f"direction must be 'minimize' or 'maximize', got {self.direction!r}: several "
                 "objectives are out of scope (Optuna's NSGAIISampler or pymoo handle them)"
             )
-        checks.one_of("direction", self.direction, DIRECTIONS)
-        checks.one_of("deterministic", self.deterministic, (True, False, None))
+        self._set("direction", checks.one_of("direction", self.direction, DIRECTIONS))
+        _check_type("objective", self.objective, str)
+        known = checks.one_of("deterministic", self.deterministic, (True, False, None))
+        self._set("deterministic", known)
         if self.value_range is not None:
-            low, high = (checks.number("value_range", value) for value in self.value_range)
-            if low > high:
-                raise UsageError(f"value_range must be (low, high), got {self.value_range!r}")
-            object.__setattr__(self, "value_range", (low, high))
+            self._set("value_range", _checked_range(self.value_range))
+        if self.examples is not None:
+            _check_type("examples", self.examples, Examples)
+        if self.agents is not None:
+            _check_type("agents", self.agents, Agents)
         if self.switch_cost is not None:
-            checks.number("switch_cost", self.switch_cost, 0)
+            self._set("switch_cost", checks.number("switch_cost", self.switch_cost, 0))
         if self.candidates is not None and not isinstance(self.candidates, Table):
-            object.__setattr__(self, "candidates", Table(self.space, self.candidates))
+            self._set("candidates", Table(self.space, self.candidates))
+        if self.candidates is not None and self.candidates.space != self.space:
+            raise UsageError("candidates must be a table of the spec's own space")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     @property
     def sign(self) -> float:
@@ -186,5 +199,38 @@ class Spec:
         return 1.0 if self.direction == "minimize" else -1.0
 
 
-def _dtype(kind: str) -> Any:
-    return {"float": float, "int": np.int64}.get(kind, object)
+def _check_type(name: str, value: Any, kind: type[Any]) -> None:
+    if not isinstance(value, kind):
+        raise UsageError(f"{name} must be of type {kind.__name__}, got {value!r}")
+
+
+def _checked_range(given: Any) -> tuple[float, float]:
+    if isinstance(given, Sequence) and len(given) == 2:
+        low, high = (checks.number("value_range: a bound", bound) for bound in given)
+        if low <= high:
+            return low, high
+    raise UsageError(f"value_range must be (low, high), got {given!r}")
+
+
+def _column(name: str, dimension: Dimension, values: Any) -> npt.NDArray[Any]:
+    """The values of one parameter as a column ``(n,)`` of plain numbers or objects."""
+    try:
+        if isinstance(dimension, Float | Int):
+            return _numbers(dimension, values)
+        return np.array([dimension.normalize(value) for value in values], dtype=object)
+    except SpaceError as error:
+        raise SpaceError(f"candidates: parameter {name!r} {error}") from None
+
+
+def _numbers(dimension: Float | Int, values: Any) -> npt.NDArray[Any]:
+    given = np.asarray(values)
+    if given.ndim != 1 or given.dtype.kind not in "iuf":
+        raise SpaceError(f"must be a column of numbers, got {reprlib.repr(values)}")
+    inside = (given >= dimension.low) & (given <= dimension.high)  # NaN is not
+    if not inside.all():
+        outside = given[~inside][0].item()
+        raise SpaceError(f"must be in [{dimension.low!r}, {dimension.high!r}], got {outside!r}")
+    column = given.astype(float if isinstance(dimension, Float) else np.int64)
+    if (column != given).any():
+        raise SpaceError(f"must be an integer, got {given[column != given][0].item()!r}")
+    return column

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import reprlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +19,9 @@ from bbopt.space import Params
 
 MAX_VALUES = 1000
 """Single values and feedback are kept up to this many evaluations a trial."""
+
+LARGEST = sys.float_info.max
+"""What stands in for a sum of squares that is beyond every double."""
 
 Feedback: TypeAlias = str | Mapping[str, str]
 
@@ -43,18 +50,23 @@ class Trial:
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checks.integer("repeats", self.repeats, 1)
-        examples = self.context.get("examples")
-        if examples is not None and len(examples) != self.repeats:
-            raise UsageError(
-                f"context['examples'] must have one id a repeat ({self.repeats}), "
-                f"got {len(examples)}"
-            )
+        if self.number is not None:
+            object.__setattr__(self, "number", checks.integer("trial number", self.number, 0))
+        object.__setattr__(self, "repeats", checks.integer("repeats", self.repeats, 1))
+        if self.context.get("examples") is not None:
+            ids = self.context["examples"]
+            examples = tuple(checks.integer("context['examples']: an id", i) for i in ids)
+            if len(examples) != self.repeats:
+                raise UsageError(
+                    f"context['examples'] must have one id a repeat ({self.repeats}), "
+                    f"got {len(examples)}"
+                )
+            object.__setattr__(self, "context", {**self.context, "examples": examples})
 
     def slice(self, start: int, stop: int) -> Trial:
         """The same trial cut to the repeats ``start`` ... ``stop - 1`` (and their examples)."""
         context = self.context
-        if "examples" in context:
+        if context.get("examples") is not None:
             context = {**context, "examples": context["examples"][start:stop]}
         return replace(self, repeats=stop - start, context=context)
 
@@ -71,8 +83,6 @@ class Trial:
     def from_json(cls, data: Mapping[str, Any]) -> Trial:
         """The trial that :meth:`to_json` described."""
         context = dict(data.get("context", {}))
-        if "examples" in context:
-            context["examples"] = tuple(context["examples"])
         return cls(data["number"], dict(data["params"]), data.get("repeats", 1), context)
 
 
@@ -112,14 +122,14 @@ class Outcome:
     """What came of a trial.
 
     ``Outcome(0.3)``, ``Outcome([0.3, math.nan])``; NaN (or an infinity) means that nothing was
-    observed. Values are in the user's direction.
+    observed, a truth value counts as 0 or 1. Values are in the user's direction.
 
     Parameters
     ----------
     values : float or sequence of float
         One a repeat, in order. Fewer than ``repeats`` means that the rest was not evaluated.
     feedback : sequence of str or mapping of str
-        One a repeat, or empty: all that a proposer will ever see of that evaluation.
+        One a value, or empty: all that a proposer will ever see of that evaluation.
     cost : float
         What the evaluation cost, in the problem's unit, >= 0.
     usage : Usage
@@ -130,6 +140,12 @@ class Outcome:
         Feasible where all are <= 0; infeasible params never become ``best``.
     info : mapping of str to float
         Other scalars to log: a latency, an accuracy per class.
+
+    Raises
+    ------
+    UsageError
+        If a value, the cost, a constraint or an info is no number, the cost is negative, or
+        feedback is not one text (or mapping of texts) a value.
 
     Attributes
     ----------
@@ -168,39 +184,53 @@ class Outcome:
         constraints: Sequence[float] = (),
         info: Mapping[str, float] | None = None,
     ) -> None:
-        if isinstance(values, float):
+        numbers: tuple[float, ...]
+        if type(values) is float:
             numbers = (values if math.isfinite(values) else math.nan,)
         else:
             numbers = _values(values)
         finite = [v for v in numbers if not math.isnan(v)]
         count = len(finite)
         mean, m2 = _mean_m2(finite)
+        texts = _feedback(feedback, len(numbers)) if feedback else ()
+        kept = len(numbers) <= MAX_VALUES
         self._fill(
             count=count,
             failed=len(numbers) - count,
             mean=mean,
             m2=m2,
-            values=numbers if len(numbers) <= MAX_VALUES else (),
-            feedback=tuple(feedback) if len(numbers) <= MAX_VALUES else (),
-            cost=float(cost),
+            values=numbers if kept else (),
+            feedback=texts if kept else (),
+            cost=_float("cost", cost),
             usage=usage,
             error=error,
-            constraints=tuple(float(c) for c in constraints),
-            info=dict(info or {}),
+            constraints=tuple(_float("a constraint", c) for c in constraints),
+            info={n: _float(f"info[{n!r}]", v) for n, v in info.items()} if info else {},
         )
+        if self.cost < 0:
+            raise UsageError(f"cost must be >= 0, got {cost!r}")
 
     def _fill(self, **fields: Any) -> None:
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+        self.__dict__.update(fields)  # the dataclass is frozen
 
     @classmethod
     def summary(
         cls, count: int, mean: float, m2: float, *, failed: int = 0, **others: Any
     ) -> Outcome:
-        """An outcome of many evaluations, given by its statistics alone (no single values)."""
+        """An outcome of many evaluations, given by its statistics alone (no single values).
+
+        Raises
+        ------
+        UsageError
+            If a count or ``m2`` is negative, or ``mean`` or ``m2`` is not finite.
+        """
         outcome = cls((), **others)
-        mean, m2 = (float(mean), float(m2)) if count else (math.nan, 0.0)
-        outcome._fill(count=int(count), failed=int(failed), mean=mean, m2=m2)
+        count, failed = checks.integer("count", count, 0), checks.integer("failed", failed, 0)
+        if count:
+            mean, m2 = checks.number("mean", mean), checks.number("m2", m2, 0)
+        else:
+            mean, m2 = math.nan, 0.0
+        outcome._fill(count=count, failed=failed, mean=mean, m2=m2)
         return outcome
 
     @classmethod
@@ -286,7 +316,7 @@ def merge(outcomes: Iterable[Outcome]) -> Outcome:
     """The outcome of a trial from those of its blocks, in block order.
 
     Means and squared deviations are pooled pairwise (Chan, Golub and LeVeque 1983), so a
-    million values need no list. Constraints are those of the worst block, info is averaged
+    million values need no list. Each constraint is that of its worst block, info is averaged
     over the blocks that report it, and the first error is kept.
     """
     parts = list(outcomes)
@@ -301,7 +331,7 @@ def merge(outcomes: Iterable[Outcome]) -> Outcome:
     merged = Outcome(
         values if kept else (),
         feedback=_merged_feedback(parts) if kept else (),
-        cost=math.fsum(part.cost for part in parts),
+        cost=sum(part.cost for part in parts),
         usage=sum((part.usage for part in parts), NO_USAGE),
         error=next((part.error for part in parts if part.error is not None), None),
         constraints=_worst([part.constraints for part in parts if part.constraints]),
@@ -314,13 +344,16 @@ def merge(outcomes: Iterable[Outcome]) -> Outcome:
 def pool_moments(
     n_a: int, mean_a: float, m2_a: float, n_b: int, mean_b: float, m2_b: float
 ) -> tuple[int, float, float]:
-    """Count, mean and sum of squared deviations of two samples together."""
+    """Count, mean and sum of squared deviations of two samples together; always finite."""
     if not n_a:
         return n_b, mean_b, m2_b
     if not n_b:
         return n_a, mean_a, m2_a
     n, gap = n_a + n_b, mean_b - mean_a
-    return n, mean_a + gap * (n_b / n), m2_a + m2_b + gap * gap * (n_a * (n_b / n))
+    if math.isinf(gap):
+        return n, mean_a * (n_a / n) + mean_b * (n_b / n), LARGEST
+    m2 = m2_a + m2_b + gap * gap * (n_a * (n_b / n))
+    return n, mean_a + gap * (n_b / n), min(m2, LARGEST)
 
 
 @dataclass(frozen=True)
@@ -356,13 +389,17 @@ class Best:
 
 def _values(values: Any) -> tuple[float, ...]:
     try:
-        array = np.asarray(values, dtype=float) if not isinstance(values, str) else None
-    except (TypeError, ValueError, OverflowError):
+        array = np.asarray(values)
+        if array.dtype.kind == "O" and all(isinstance(v, Real) for v in array.flat):
+            array = array.astype(float)  # integers beyond 64 bits, fractions
+    except (ValueError, OverflowError):
         array = None
-    if array is None or array.ndim > 1:
-        raise UsageError(f"a value must be a number or a sequence of numbers, got {values!r}")
-    array = np.where(np.isfinite(array), array, math.nan)
-    return tuple(array.reshape(-1).tolist())
+    if array is None or array.ndim > 1 or array.dtype.kind not in "biuf":
+        raise UsageError(
+            f"a value must be a number or a sequence of numbers, got {reprlib.repr(values)}"
+        )
+    numbers = array.astype(float).reshape(-1).tolist()
+    return tuple(v if math.isfinite(v) else math.nan for v in numbers)
 
 
 def _mean_m2(finite: list[float]) -> tuple[float, float]:
@@ -374,7 +411,24 @@ def _mean_m2(finite: list[float]) -> tuple[float, float]:
     array = np.array(finite) / scale
     mean = math.fsum(array) / len(finite)
     m2 = math.fsum((array - mean) ** 2) * scale * scale
-    return mean * scale, m2 if math.isfinite(m2) else float(np.finfo(float).max)
+    return max(-LARGEST, min(mean * scale, LARGEST)), min(m2, LARGEST)
+
+
+def _feedback(given: Any, n: int) -> tuple[Feedback, ...]:
+    items = (given,) if isinstance(given, str | Mapping) else tuple(given)
+    if len(items) != n:
+        raise UsageError(f"feedback must have one item a value ({n}), got {len(items)}")
+    for item in items:
+        if not isinstance(item, str | Mapping):
+            raise UsageError(f"feedback must be texts or mappings of texts, got {item!r}")
+    return items
+
+
+def _float(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{name} must be a number, got {reprlib.repr(value)}") from None
 
 
 def _merged_feedback(parts: Sequence[Outcome]) -> tuple[Feedback, ...]:
@@ -384,13 +438,14 @@ def _merged_feedback(parts: Sequence[Outcome]) -> tuple[Feedback, ...]:
 
 
 def _worst(constraints: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    return tuple(max(column) for column in zip(*constraints, strict=False))
+    columns = zip_longest(*constraints, fillvalue=-math.inf)
+    return tuple(float(np.max(column)) for column in columns)  # np.max keeps NaN: not feasible
 
 
 def _averages(infos: Sequence[Mapping[str, float]]) -> dict[str, float]:
     names = {name: None for info in infos for name in info}
     found = {name: [info[name] for info in infos if name in info] for name in names}
-    return {name: math.fsum(values) / len(values) for name, values in found.items()}
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _null(value: float) -> float | None:

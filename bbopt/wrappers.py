@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,22 @@ from bbopt.trial import Best, Outcome, Trial
 
 
 class Wrapper(Problem):
-    """Passes everything on to the wrapped problem; a wrapper overrides what it changes."""
+    """Passes everything on to the wrapped problem; a wrapper overrides what it changes.
+
+    Raises
+    ------
+    UsageError
+        If the wrapped problem is no Problem, or its ``evaluate`` is ``async def``.
+    """
 
     def __init__(self, problem: Problem) -> None:
+        who = type(self).__name__
+        if not isinstance(problem, Problem):
+            raise UsageError(f"{who} wraps a Problem, got {problem!r}")
+        if inspect.iscoroutinefunction(problem.evaluate):
+            raise UsageError(f"{who} cannot wrap {problem.name!r}, whose evaluate is async")
         self.problem = problem
-        self.name = f"{type(self).__name__.lower()}({problem.name})"
+        self.name = f"{who.lower()}({problem.name})"
         self.block = problem.block
         self.needs_llm = problem.needs_llm
         self.optimum = problem.optimum
@@ -51,19 +64,28 @@ class Noisy(Wrapper):
     def __init__(self, problem: Problem, sd: float) -> None:
         super().__init__(problem)
         self.sd = checks.number("sd", sd, 0)
+        self._spec = replace(problem.spec, deterministic=False, value_range=None)
 
     @property
     def spec(self) -> Spec:
         """The wrapped problem's, no longer deterministic and of unbounded range."""
-        fields = {**self.problem.spec.__dict__, "deterministic": False, "value_range": None}
-        return Spec(**fields)
+        return self._spec
 
     def evaluate(self, trial: Trial, rng: np.random.Generator) -> Outcome:
-        """The wrapped problem's values, each with its own noise."""
-        outcome = Outcome.coerce(self.problem.evaluate(trial, rng))
-        noise = self.sd * rng.standard_normal(len(outcome.values))
+        """The wrapped problem's values, each with its own noise.
+
+        Raises
+        ------
+        UsageError
+            If it returns an Outcome without single values.
+        """
+        result = self.problem.evaluate(trial, rng)
+        outcome = Outcome.coerce(result)
+        values = np.asarray(outcome.values if isinstance(result, Outcome) else result, dtype=float)
+        if values.size < outcome.evaluations:
+            raise UsageError(f"{self.name} needs single values, got the statistics of many")
         return Outcome(
-            np.asarray(outcome.values) + noise,
+            values + self.sd * rng.standard_normal(values.shape),
             feedback=outcome.feedback,
             cost=outcome.cost,
             usage=outcome.usage,
@@ -82,10 +104,18 @@ class Shifted(Wrapper):
         A numeric problem; categoricals stay as they are.
     seed : int
         Of the shift, uniform in [0, 1) for each coordinate.
+
+    Raises
+    ------
+    UsageError
+        If the problem has texts, which have no coordinate, or candidates, off which a shift
+        would lead.
     """
 
     def __init__(self, problem: Problem, seed: int = 0) -> None:
         super().__init__(problem)
+        if "text" in problem.spec.space.kinds or problem.spec.candidates is not None:
+            raise UsageError(f"Shifted cannot wrap {problem.name!r}, which has texts or candidates")
         shift = seeding.stream(seeding.checked_seed(seed), "shift").random(problem.spec.space.width)
         at = 0
         for dimension in problem.spec.space.values():
@@ -101,12 +131,15 @@ class Shifted(Wrapper):
 
     def evaluate(self, trial: Trial, rng: np.random.Generator) -> Any:
         """The wrapped problem's value at the shifted params."""
-        moved = Trial(trial.number, self._moved(trial.params), trial.repeats, trial.context)
-        return self.problem.evaluate(moved, rng)
+        return self.problem.evaluate(replace(trial, params=self._moved(trial.params)), rng)
 
     def truth(self, params: Params) -> float | None:
         """The wrapped problem's truth at the shifted params."""
         return self.problem.truth(self._moved(params))
+
+    def test_value(self, best: Best) -> float | None:
+        """The wrapped problem's at the shifted params."""
+        return self.problem.test_value(replace(best, params=self._moved(best.params)))
 
 
 class Slow(Wrapper):

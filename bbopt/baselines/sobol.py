@@ -23,7 +23,7 @@ class Sobol(Optimizer):
     """Proposes the points of a scrambled Sobol' sequence, one coordinate a parameter.
 
     A categorical's coordinate is cut into equal intervals. Trial ``i`` is always point ``i``
-    of the sequence, whatever was told.
+    of the sequence (``i - 1`` where the space's ``initial`` came first), whatever was told.
 
     Raises
     ------
@@ -43,20 +43,21 @@ class Sobol(Optimizer):
     def _ask(self, n: int, left: Budget) -> list[Trial]:
         trials = []
         for _ in range(n):
-            unit = iter(self._point(self.next_number))
+            unit = iter(self._point(self.next_number - (self.space.initial is not None)))
             params = {name: _from_coordinate(dim, next(unit)) for name, dim in self.space.items()}
             trials.append(self._new_trial(params))
         return trials
 
-    def _point(self, number: int) -> Array:
-        start = number - number % CHUNK
+    def _point(self, index: int) -> Array:
+        start = index - index % CHUNK
         if self._chunk is None or self._chunk[0] != start:
             seed = seeding.stream_seed(self.seed, self.name, worker=self.worker)
             engine = qmc.Sobol(len(self.space), rng=seed)
             if start:
                 engine.fast_forward(start)
             self._chunk = (start, engine.random(CHUNK))
-        return self._chunk[1][number - start]
+        point: Array = self._chunk[1][index - start]
+        return point
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         pass  # the sequence does not learn

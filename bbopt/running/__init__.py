@@ -1,1 +1,1 @@
-"""."""
+"""Everything between ask and tell: the loop, executors, storage, replay, reports of progress."""

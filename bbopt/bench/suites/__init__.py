@@ -1,0 +1,1 @@
+"""The benchmark suites that come with bbopt, one TOML file each."""

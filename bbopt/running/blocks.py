@@ -1,0 +1,146 @@
+"""A block: one call of ``evaluate``, with its own stream; what executors run.
+
+A trial's repeats are split into blocks of ``problem.block``. What a block draws depends on
+its trial and its index alone, so results never depend on jobs, order or ranks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pickle import PicklingError
+from typing import Any
+
+import numpy as np
+
+from bbopt import seeding
+from bbopt.base import Problem
+from bbopt.errors import UsageError
+from bbopt.trial import Outcome, Trial
+
+
+@dataclass(frozen=True)
+class Block:
+    """One call of ``evaluate``: a trial cut to some of its repeats.
+
+    Parameters
+    ----------
+    trial : Trial
+        With ``repeats`` and ``context["examples"]`` cut to the block.
+    index : int
+        Which block of the trial it is.
+    seed, worker : int
+        Of the run; with the trial's number and the index they name the stream.
+    """
+
+    trial: Trial
+    index: int
+    seed: int
+    worker: int
+
+    def rng(self) -> np.random.Generator:
+        """The generator of everything that this evaluation draws."""
+        assert self.trial.number is not None
+        return seeding.stream(
+            self.seed,
+            "evaluate",
+            worker=self.worker,
+            number=self.trial.number,
+            block=self.index,
+        )
+
+
+def count_blocks(trial: Trial, size: int) -> int:
+    """How many blocks of ``size`` repeats a trial has."""
+    return -(-trial.repeats // size)
+
+
+def cut(trial: Trial, size: int, index: int) -> Trial:
+    """The trial cut to block ``index``."""
+    if trial.repeats <= size:
+        return trial
+    return trial.slice(index * size, min((index + 1) * size, trial.repeats))
+
+
+def evaluate_block(problem: Problem, block: Block) -> Outcome:
+    """Evaluate one block; whatever goes wrong is in the outcome, never raised."""
+    try:
+        return _checked(problem.evaluate(block.trial, block.rng()), block.trial.repeats)
+    except Exception as error:  # noqa: BLE001 - the evaluation boundary: recorded, survived
+        return failed_block(block, error)
+
+
+async def evaluate_block_async(problem: Problem, block: Block) -> Outcome:
+    """Evaluate one block of a problem whose ``evaluate`` is a coroutine."""
+    try:
+        value: Awaitable[Any] = problem.evaluate(block.trial, block.rng())
+        return _checked(await value, block.trial.repeats)
+    except Exception as error:  # noqa: BLE001 - the evaluation boundary: recorded, survived
+        return failed_block(block, error)
+
+
+def failed_block(block: Block, error: BaseException | str) -> Outcome:
+    """The outcome of a block that gave nothing."""
+    if isinstance(error, BaseException):
+        error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return Outcome.failure(error, block.trial.repeats)
+
+
+def is_coroutine(problem: Problem) -> bool:
+    """Whether the problem's ``evaluate`` is ``async def``."""
+    return inspect.iscoroutinefunction(problem.evaluate)
+
+
+class Portable:
+    """A problem that travels to another process, also one made of lambdas and closures.
+
+    Pickled with cloudpickle once; a process that receives it many times unpickles it once.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._payload: bytes | None = None
+
+    def payload(self) -> bytes:
+        """The pickled problem.
+
+        Raises
+        ------
+        UsageError
+            If the problem holds something that cannot be pickled.
+        """
+        import cloudpickle
+
+        if self._payload is None:
+            try:
+                self._payload = cloudpickle.dumps(self.problem)
+            except (TypeError, ValueError, AttributeError, PicklingError) as error:
+                raise UsageError(
+                    f"problem {self.problem.name!r} cannot be sent to another process ({error}); "
+                    "use jobs=1, or executor=ThreadPoolExecutor(...)"
+                ) from None
+        return self._payload
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Portable], tuple[bytes]]:
+        return unpack, (self.payload(),)
+
+
+@lru_cache(maxsize=8)
+def unpack(payload: bytes) -> Portable:
+    """The problem that was sent; unpickled once in each process."""
+    import cloudpickle
+
+    portable = Portable(cloudpickle.loads(payload))
+    portable._payload = payload
+    return portable
+
+
+def _checked(value: Any, repeats: int) -> Outcome:
+    if value is None:
+        raise TypeError("evaluate returned None instead of a value")
+    outcome = Outcome.coerce(value)
+    if outcome.evaluations != repeats:
+        raise ValueError(f"evaluate returned {outcome.evaluations} values for {repeats} repeats")
+    return outcome

@@ -1,0 +1,91 @@
+"""Confirmation: the evaluations held back re-evaluate the best few, so that the value is honest.
+
+The best few candidates of a search over noisy values look better than they are. Half of the
+evaluations held back compare the best few on fresh draws; the other half then estimate the
+winner alone, so that its value is not the luckiest of several. With fewer than eight
+evaluations, all go to the first candidate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from bbopt import seeding
+from bbopt.running.session import OpenTrial, Session
+from bbopt.space import Params
+from bbopt.trial import Best, Outcome, Trial
+
+MAX_CANDIDATES = 4
+
+
+def confirm(session: Session) -> Best | None:
+    """Spend the evaluations held back; the winner by fresh values alone, or None.
+
+    None where nothing is held back, nothing was found, or the run was stopped hard.
+    """
+    n = session.n_confirm
+    if session.options.budget.evaluations is not None:  # other workers may have used it up
+        n = min(n, session.options.budget.evaluations - session.account.meter.evaluations)
+    candidates = _candidates(session, min(MAX_CANDIDATES, n // 4))
+    if n < 1 or not candidates or session.is_hard_stopped():
+        return None
+    if len(candidates) > 1:
+        each = n // 2 // len(candidates)
+        outcomes = _evaluate(session, candidates, each)
+        if outcomes is None:
+            return None
+        losses = [session.spec.sign * o.mean if o.count else math.inf for o in outcomes]
+        candidates = [candidates[losses.index(min(losses))]]
+        n -= each * len(outcomes)
+    final = _evaluate(session, candidates, n)
+    if final is None or not final[0].count:
+        return None
+    outcome = final[0]
+    stderr = None
+    if outcome.count > 1:
+        stderr = math.sqrt(outcome.m2 / (outcome.count - 1) / outcome.count)
+    return Best(candidates[0], outcome.mean, stderr, outcome.count)
+
+
+def _candidates(session: Session, k: int) -> list[Params]:
+    """The method's own choice, then the best by pooled observations; all different."""
+    best = session.optimizer.best
+    chosen = [] if best is None else [best.params]
+    for other in session.account.archive.top(k + 1):
+        if other.params not in chosen:
+            chosen.append(other.params)
+    limit = session.options.budget.switches
+    if limit is not None:  # each change of candidate is a switch
+        k = min(k, limit - session.account.meter.switches)
+    return chosen[: max(k, 1)]
+
+
+def _evaluate(session: Session, candidates: list[Params], repeats: int) -> list[Outcome] | None:
+    """Evaluate each candidate; those that the log has already are not evaluated again."""
+    opened = [_open(session, params, repeats) for params in candidates]
+    session.evaluate(opened)
+    outcomes = [trial.outcome for trial in opened if trial.outcome is not None]
+    return outcomes if len(outcomes) == len(opened) else None
+
+
+def _open(session: Session, params: Params, repeats: int) -> OpenTrial:
+    if session.confirming:
+        row = session.confirming.pop(0)
+        if row.trial.params == params and row.trial.repeats == repeats:
+            return OpenTrial(row.trial, None, row.id, row.partial, outcome=row.outcome)
+        session.tell_row(row)
+    number = session.optimizer.next_number
+    session.optimizer.next_number += 1
+    trial = Trial(number, params, repeats, {"confirm": True})
+    if session.spec.examples is not None:
+        ids = session.spec.examples.validation or session.spec.examples.train
+        rng = seeding.stream(
+            session.optimizer.seed, "confirm", worker=session.optimizer.worker, number=number
+        )
+        drawn = [ids[i] for _ in range(-(-repeats // len(ids))) for i in rng.permutation(len(ids))]
+        trial = replace(trial, context={**trial.context, "examples": tuple(drawn[:repeats])})
+    opened = OpenTrial(trial, None)
+    if session.log is not None:
+        opened.row = session.log.create(trial, place={})
+    return opened

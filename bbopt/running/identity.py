@@ -1,0 +1,91 @@
+"""Who a study and its workers are: written when they start, compared when they go on."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shlex
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bbopt.base import Optimizer, Problem
+from bbopt.errors import UsageError
+from bbopt.running.storage import FORMAT, StudyLog
+
+_PACKAGES = ("bbopt", "numpy", "scipy", "scikit-learn", "optuna", "cma", "cmaes", "torch")
+
+
+def metadata(problem: Problem, optimizer: Optimizer) -> dict[str, Any]:
+    """What a figure needs to be traced to its run: JSON values."""
+    return {
+        "problem": problem.name,
+        "arguments": dict(problem.arguments),
+        "optimizer": optimizer.name,
+        "settings": asdict(optimizer.settings),
+        "seed": optimizer.seed,
+        "worker": optimizer.worker,
+        "command": _command(),
+        "versions": {"python": platform.python_version()} | _versions(),
+    }
+
+
+def stored_seed(log: StudyLog) -> int | None:
+    """The seed that this worker of the study started with, if it did."""
+    seed: int | None = log.attributes().get(f"bbopt:worker:{log.worker}", {}).get("seed")
+    return seed
+
+
+def identify(log: StudyLog, problem: Problem, about: dict[str, Any]) -> None:
+    """Write who the study and this worker are, or check that they are who they were.
+
+    Raises
+    ------
+    UsageError
+        If the study is of another problem or a newer format, or this worker was another
+        optimizer, or had other settings or another seed; the difference is named.
+    """
+    study = {
+        "format": FORMAT,
+        "problem": problem.name,
+        "arguments": dict(problem.arguments),
+        "space": problem.spec.space.to_json(),
+    }
+    stored = log.attributes()
+    _compare(f"study {log.name!r}", stored.get("bbopt:study"), study, tuple(study))
+    key = f"bbopt:worker:{log.worker}"
+    who = f"worker {log.worker} of study {log.name!r}"
+    _compare(who, stored.get(key), about, ("optimizer", "settings", "seed"))
+    if "bbopt:study" not in stored:
+        log.set_attribute("bbopt:study", study)
+    if key not in stored:
+        log.set_attribute(key, about)
+
+
+def _compare(
+    who: str, stored: dict[str, Any] | None, now: dict[str, Any], fields: tuple[str, ...]
+) -> None:
+    for name in fields if stored is not None else ():
+        assert stored is not None
+        then, here = stored.get(name), json.loads(json.dumps(now[name]))
+        if then != here:
+            raise UsageError(f"{who} was started with {name} {then!r}, got {here!r}")
+
+
+def _command() -> str:
+    """The command line, without passwords in URLs."""
+    program, *arguments = sys.argv or [""]
+    line = shlex.join([program.rsplit("/", 1)[-1], *arguments])
+    return re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:***@", line)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,353 @@
+"""``run``: the place where a problem, an optimizer, a budget and a log meet."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from bbopt import checks, registry
+from bbopt.base import Optimizer, Problem
+from bbopt.budget import Budget
+from bbopt.errors import UsageError
+from bbopt.function import FunctionProblem
+from bbopt.running import mpirun
+from bbopt.running.confirm import confirm as confirm_best
+from bbopt.running.identity import identify, metadata, stored_seed
+from bbopt.running.options import Callback, Options, RunArguments
+from bbopt.running.progress import Progress
+from bbopt.running.replay import restore
+from bbopt.running.result import Result
+from bbopt.running.rounds import run_rounds
+from bbopt.running.session import Session
+from bbopt.running.snapshot import Snapshots
+from bbopt.running.storage import StudyLog
+from bbopt.running.warm_start import read_warm_start, tell_warm_start
+from bbopt.space import Space
+from bbopt.spec import Direction, Spec
+
+logger = logging.getLogger("bbopt")
+
+AUTO_NUMERIC = "optuna:tpe"
+"""What ``optimizer="auto"`` takes for numeric spaces."""
+
+
+def run(
+    problem: Problem | str,
+    optimizer: Optimizer | str,
+    budget: Budget | int | str | dict[str, Any],
+    *,
+    jobs: int = 1,
+    executor: Executor | None = None,
+    in_flight: int | None = None,
+    storage: str | Path | None = None,
+    name: str | None = None,
+    snapshots: str | Path | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    worker: int = 0,
+    warm_start: str | Path | None = None,
+    confirm: float | None = None,
+    evaluation_timeout: float | None = None,
+    retries: int = 0,
+    max_failures: int | None = None,
+    target: float | None = None,
+    patience: int | None = None,
+    progress: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Result:
+    """Optimise a problem within a budget.
+
+    Parameters
+    ----------
+    problem : Problem or str
+        What to optimise, or its registered name.
+    optimizer : Optimizer or str
+        Who proposes: a fresh instance, or a registered name (with its default settings).
+    budget : Budget, int, str or dict
+        What may be spent: a number of evaluations, or axes as in
+        ``"evaluations=100,seconds=600"``.
+    jobs : int
+        Evaluations at once: 1 evaluates in this process, more in replaceable processes
+        (coroutines and problems that call language models: in this process).
+    executor : concurrent.futures.Executor, optional
+        Evaluates instead: threads, MPI ranks, a cluster's. It cannot be interrupted: a
+        timed-out evaluation is recorded and its late result dropped.
+    in_flight : int, optional
+        How many trials may be open. With an integer, results are told in the order of the
+        trials' numbers and the run is the same for any number of jobs; None keeps every
+        worker busy and tells in order of arrival.
+    storage : str or Path, optional
+        A URL (``sqlite:///runs.db``, ``postgresql://...``) or the path of a journal file:
+        keeps every result at once, in Optuna's format. Without it, nothing is written.
+    name : str, optional
+        The study's name in the storage; the problem's where None.
+    snapshots : str or Path, optional
+        Folder for snapshots of the optimizer; beside the file of a file storage where None.
+    seed : int, optional
+        Of every draw, >= 0; where None the stored study's, else 0.
+    resume : bool
+        Continue the study if it exists; without it an existing study is an error.
+    worker : int
+        This optimizer's number among those that share the study, >= 0.
+    warm_start : str or Path, optional
+        A CSV file (parameter columns and ``value``) or a storage whose finished trials the
+        optimizer is told first, off the budget.
+    confirm : float, optional
+        Share of the evaluations, in [0, 1), held back to re-evaluate the best few at the
+        end; the reported value then rests on these alone. None takes the method's own.
+    evaluation_timeout : float, optional
+        Seconds after which one call of ``evaluate`` is given up.
+    retries : int
+        How often a call that raised, died or timed out is repeated, with the same draws.
+    max_failures : int, optional
+        Stop after more failed trials than that.
+    target : float, optional
+        Stop once the running best is at least that good.
+    patience : int, optional
+        Stop after that many evaluations without a better running best.
+    progress : bool
+        Show a progress line on stderr, if that is a terminal.
+    callbacks : sequence of callable
+        Each is called as ``callback(trial, outcome, running_best)`` after each tell, and may
+        return True to stop the run.
+
+    Returns
+    -------
+    Result
+        Under ``mpirun``, on every rank.
+
+    Raises
+    ------
+    UsageError
+        If an argument is wrong, or the optimizer cannot handle the problem.
+    StorageError
+        If the storage cannot be opened, read or written.
+
+    Examples
+    --------
+    >>> import bbopt
+    >>> result = bbopt.run("synthetic/branin", "random", 30, seed=1)
+    >>> result.spent.evaluations, result.stop_reason
+    (30, 'evaluations')
+    """
+    problem = registry.problem(problem) if isinstance(problem, str) else problem
+    if not isinstance(problem, Problem):
+        raise UsageError(f"problem must be a Problem or a registered name, got {problem!r}")
+    options = Options(
+        budget=Budget.parse(budget),
+        jobs=jobs,
+        executor=executor,
+        in_flight=in_flight,
+        confirm=confirm,
+        evaluation_timeout=evaluation_timeout,
+        retries=retries,
+        max_failures=max_failures,
+        target=target,
+        patience=patience,
+        callbacks=tuple(callbacks),
+    )
+    checks.integer("worker", worker, 0)
+    by_rounds = _solves(optimizer) and _goes_by_rounds(problem, options)
+
+    def here(options: Options, *, is_writer: bool = True) -> Result:
+        with ExitStack() as stack:
+            log = None
+            if storage is not None and is_writer:
+                study = name or problem.name or "bbopt"
+                log = StudyLog(storage, study, problem.spec, worker=worker, resume=resume)
+                stack.callback(log.close)
+            chosen = _build(optimizer, problem.spec, seed, worker, log)
+            about = metadata(problem, chosen)
+            kept = None
+            if log is not None:
+                identify(log, problem, about)
+                kept = _snapshots(log, chosen, snapshots)
+            show = (
+                stack.enter_context(Progress(_title(about), options.budget)) if progress else None
+            )
+            if by_rounds:
+                return run_rounds(problem, chosen, options, about, log, kept, show)
+            session = Session(problem, chosen, options, log=log, snapshots=kept, progress=show)
+            return _search(session, about, warm_start)
+
+    if mpirun.n_ranks() == 1:
+        return here(options)
+    if by_rounds:
+        return here(options, is_writer=mpirun.rank() == 0)
+    if executor is not None or jobs > 1:
+        raise UsageError("jobs and executor must be left out under mpirun, where ranks evaluate")
+    return mpirun.on_rank_zero(lambda ranks: here(replace(options, executor=ranks)))
+
+
+def minimize(
+    function: Callable[..., Any],
+    space: Space | Mapping[str, Any],
+    *,
+    budget: Budget | int | str | dict[str, Any],
+    optimizer: Optimizer | str = "auto",
+    **arguments: Unpack[RunArguments],
+) -> Result:
+    """Minimise a function.
+
+    Parameters
+    ----------
+    function : callable
+        Of ``params``, or of ``params, rng`` with the generator of the evaluation's draws;
+        returns a value or an :class:`~bbopt.Outcome`. May be ``async def``.
+    space : Space or mapping of str to dimension
+        What can be chosen.
+    budget : Budget, int, str or dict
+        As for :func:`run`.
+    optimizer : Optimizer or str
+        ``"auto"`` takes ``polca`` where there is a text and ``optuna:tpe`` otherwise.
+    **arguments
+        The keyword arguments of :func:`run`.
+
+    Examples
+    --------
+    >>> import bbopt
+    >>> result = bbopt.minimize(
+    ...     lambda p: (p["x"] - 1) ** 2, {"x": bbopt.Float(-5, 5)}, budget=30, optimizer="sobol"
+    ... )
+    >>> abs(result.best.params["x"] - 1) < 0.5
+    True
+    """
+    return _optimize(function, space, "minimize", budget, optimizer, arguments)
+
+
+def maximize(
+    function: Callable[..., Any],
+    space: Space | Mapping[str, Any],
+    *,
+    budget: Budget | int | str | dict[str, Any],
+    optimizer: Optimizer | str = "auto",
+    **arguments: Unpack[RunArguments],
+) -> Result:
+    """Maximise a function; the arguments are those of :func:`minimize`."""
+    return _optimize(function, space, "maximize", budget, optimizer, arguments)
+
+
+def auto(spec: Spec) -> str:
+    """The name of the optimizer that ``"auto"`` stands for."""
+    if "text" in spec.space.kinds:
+        return "polca"
+    return "lacmas" if spec.agents is not None else AUTO_NUMERIC
+
+
+def _optimize(
+    function: Callable[..., Any],
+    space: Space | Mapping[str, Any],
+    direction: Direction,
+    budget: Any,
+    optimizer: Optimizer | str,
+    arguments: RunArguments,
+) -> Result:
+    problem = FunctionProblem(function, space, direction=direction)
+    if optimizer == "auto":
+        optimizer = auto(problem.spec)
+    return run(problem, optimizer, budget, **arguments)
+
+
+def _solves(optimizer: Optimizer | str) -> bool:
+    if isinstance(optimizer, Optimizer):
+        return optimizer.solves
+    return registry.optimizer_class(optimizer).solves
+
+
+def _goes_by_rounds(problem: Problem, options: Options) -> bool:
+    """Whether a method that has rounds uses them; a warning or an error where options forbid."""
+    if problem.evaluate_array is None:
+        return False
+    refused = options.refused_by_rounds()
+    if refused is None:
+        return True
+    if mpirun.n_ranks() > 1:
+        raise UsageError(f"{refused} must be left out under mpirun for a method with rounds")
+    logger.warning("%s is set: going on by ask and tell instead of whole rounds", refused)
+    return False
+
+
+def _build(
+    optimizer: Optimizer | str, spec: Spec, seed: int | None, worker: int, log: StudyLog | None
+) -> Optimizer:
+    stored = stored_seed(log) if log is not None else None
+    if isinstance(optimizer, str):
+        seed = next((s for s in (seed, stored) if s is not None), 0)
+        return registry.optimizer(optimizer, spec, seed=seed, worker=worker)
+    if seed not in (None, optimizer.seed):
+        raise UsageError(f"seed must be that of the optimizer, {optimizer.seed}, got {seed!r}")
+    if worker != optimizer.worker:
+        raise UsageError(f"worker must be that of the optimizer, {optimizer.worker}, got {worker}")
+    if optimizer.space != spec.space or optimizer.spec.direction != spec.direction:
+        raise UsageError("optimizer must be built for the problem's spec (problem.spec)")
+    if log is not None and (optimizer.next_number or optimizer.best is not None):
+        raise UsageError("optimizer must be fresh where there is a storage: replay rebuilds it")
+    return optimizer
+
+
+def _snapshots(log: StudyLog, optimizer: Optimizer, folder: str | Path | None) -> Snapshots | None:
+    chosen = Path(folder) if folder is not None else log.folder
+    if chosen is None or not (optimizer.has_compact_state or optimizer.solves):
+        return None
+    return Snapshots(chosen, log.name, log.worker)
+
+
+def _search(session: Session, about: dict[str, Any], warm_start: str | Path | None) -> Result:
+    """Restore, search, confirm, and gather the result."""
+    log, optimizer = session.log, session.optimizer
+    if log is not None:
+        restore(session, log.rows())
+    if warm_start is not None:
+        tell_warm_start(session, read_warm_start(warm_start, session.spec.space), str(warm_start))
+    with session, _interruptible(session):
+        session.search()
+        stop = session.stop or "exhausted"
+        best = confirm_best(session) or optimizer.best
+    session.account.clock()
+    if log is not None and best is not None:
+        log.set_best(best)
+    problem = session.problem
+    return Result(
+        best=best,
+        trials=session.account.evaluations,
+        spent=session.account.spent(optimizer.usage),
+        stop_reason="interrupted" if session.stop == "interrupted" else stop,
+        initial_value=session.account.initial_value(),
+        true_value=problem.truth(best.params) if best is not None else None,
+        test_value=problem.test_value(best) if best is not None else None,
+        storage=log.location if log is not None else None,
+        study=log.name if log is not None else None,
+        metadata=about,
+    )
+
+
+@contextmanager
+def _interruptible(session: Session) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) finishes what runs; a second one drops it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        if session.stop == "interrupted":
+            raise KeyboardInterrupt
+        logger.warning("finishing the running evaluations; once more drops them")
+        session.interrupt()
+
+    before = {which: signal.signal(which, stop) for which in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+
+def _title(about: Mapping[str, Any]) -> str:
+    return f"{about['optimizer']} on {about['problem'] or 'a problem'}"

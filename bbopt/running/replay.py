@@ -1,0 +1,149 @@
+"""Replay: the log is the truth, a snapshot only shortens its way back into an optimizer.
+
+The asks of a worker are repeated in their order, each after the tells that its row lists.
+Trials that were finished and not told when the worker died are told next, as they would have
+been; those that were not finished are evaluated again, under their number, so with the same
+draws. A run with one job or an integer ``in_flight`` thus ends as if it had not been killed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bbopt.budget import Budget
+from bbopt.errors import UsageError
+from bbopt.running.session import Session
+from bbopt.running.storage import Key, Row
+from bbopt.trial import NOTHING, Trial
+
+logger = logging.getLogger("bbopt.replay")
+
+
+@dataclass(frozen=True)
+class LoggedAsk:
+    """One ask of the log: its arguments, what was told before it, and the trials it gave."""
+
+    n: int
+    left: Budget
+    told: tuple[Key, ...]
+    rows: Mapping[int, Row]
+
+
+def restore(session: Session, rows: Sequence[Row]) -> None:
+    """Bring a fresh session to where the log ends."""
+    assert session.log is not None
+    worker = session.optimizer.worker
+    own = [row for row in rows if row.key[0] == worker]
+    if not own:
+        return
+    session.account.resume_clock(max(row.seconds for row in own), max(row.overhead for row in own))
+    by_key = {row.key: row for row in rows}
+    asks = _asks(own)
+    snapshot = _load_snapshot(session, len(asks))
+    n_asks_known, n_told_known = snapshot.get("n_asks", 0), snapshot.get("n_told", 0)
+    diverged = False
+    for ask in asks:
+        for key in ask.told:
+            _tell_again(session, by_key.get(key), is_known=session.n_told < n_told_known)
+        if diverged or session.n_asks < n_asks_known:
+            trials = None
+        else:
+            trials = _ask_again(session, ask)
+            diverged = trials is None
+        if trials is None:
+            _open_logged(session, ask, as_foreign=diverged)
+        else:
+            session.admit_ask(trials, ask.n, ask.left, ask.rows)
+    if n_asks_known == len(asks):  # what the snapshot was told after the last ask
+        for worker_of, number in snapshot.get("told", []):
+            _tell_again(session, by_key.get((worker_of, number)), is_known=True)
+    session.confirming = [
+        row for row in own if "confirm" in row.trial.context and row.key not in session.known
+    ]
+    taken = 1 + max(_number(row) for row in own)
+    session.optimizer.next_number = max(session.optimizer.next_number, taken)
+    # finished and not told: told next, in the order of their rows
+    session.ready = [opened for opened in session.open.values() if opened.outcome is not None]
+
+
+def _asks(own: Sequence[Row]) -> list[LoggedAsk]:
+    grouped: dict[int, dict[int, Row]] = {}
+    for row in own:
+        if "ask" in row.place:
+            grouped.setdefault(row.place["ask"], {})[row.place["position"]] = row
+    asks = []
+    for _, rows in sorted(grouped.items()):
+        first = rows[min(rows)].place
+        told = tuple((worker, number) for worker, number in first.get("told", ()))
+        asks.append(LoggedAsk(first["n"], Budget(**first["left"]), told, rows))
+    return asks
+
+
+def _load_snapshot(session: Session, n_asks: int) -> dict[str, Any]:
+    if session.snapshots is None:
+        return {}
+    snapshot = session.snapshots.read()
+    if snapshot is None:
+        return {}
+    if snapshot["n_asks"] > n_asks:
+        logger.warning("snapshot %s is ahead of the log: replaying", session.snapshots.path)
+        return {}
+    try:
+        session.optimizer.load_state_dict(snapshot["optimizer"])
+    except UsageError as error:
+        logger.warning("snapshot %s: %s: replaying", session.snapshots.path, error)
+        return {}
+    return snapshot
+
+
+def _ask_again(session: Session, ask: LoggedAsk) -> list[Trial] | None:
+    """Repeat an ask; None, with a warning, where it gives other trials than the log has."""
+    optimizer = session.optimizer
+    optimizer.next_number = min(_number(row) - position for position, row in ask.rows.items())
+    trials = optimizer.ask(ask.n, ask.left)
+    for position, row in ask.rows.items():
+        asked = row.asked if row.asked is not None else row.trial.params
+        if position >= len(trials) or trials[position].params != asked:
+            logger.warning(
+                "trial %d: the repeated ask gave other params than the log has; "
+                "the rest of the log is told as foreign trials",
+                _number(row),
+            )
+            for trial in trials:
+                optimizer.tell(trial, NOTHING)
+            return None
+    return trials
+
+
+def _open_logged(session: Session, ask: LoggedAsk, *, as_foreign: bool) -> None:
+    """Open the trials of an ask that is not repeated."""
+    pending = {trial.number: trial for trial in session.optimizer.pending}
+    session.told_since_ask = []
+    for _, row in sorted(ask.rows.items()):
+        asked = None if as_foreign else pending.get(_number(row), _as_asked(row))
+        session.admit_logged(row, asked)
+    session.n_asks += 1
+
+
+def _as_asked(row: Row) -> Trial:
+    params = row.asked if row.asked is not None else row.trial.params
+    return Trial(row.trial.number, params, row.trial.repeats, row.trial.context)
+
+
+def _tell_again(session: Session, row: Row | None, *, is_known: bool) -> None:
+    if row is None or row.outcome is None:
+        return
+    opened = session.open.get(row.key[1]) if row.key[0] == session.optimizer.worker else None
+    if opened is None:
+        session.tell_row(row, is_known=is_known)
+    else:
+        session.drop(opened)
+        session.tell_outcome(row.key, row.trial, row.outcome, opened.asked, is_known=is_known)
+
+
+def _number(row: Row) -> int:
+    assert row.trial.number is not None
+    return row.trial.number

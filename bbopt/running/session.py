@@ -1,0 +1,442 @@
+"""One session of a run: ask, evaluate, tell, until something ends it.
+
+The session owns everything between ``ask`` and ``tell``. Results come from the pool's
+threads through one queue, and the log is written as they arrive; everything else happens in
+the thread that called ``search``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Any
+
+from bbopt.base import Optimizer, Problem
+from bbopt.budget import Budget
+from bbopt.running.account import Account
+from bbopt.running.blocks import Block, count_blocks, cut
+from bbopt.running.options import Options
+from bbopt.running.pool import Pool, make_pool
+from bbopt.running.progress import Progress
+from bbopt.running.snapshot import Snapshots
+from bbopt.running.storage import FOREIGN_WORKER, Key, Row, StudyLog
+from bbopt.running.table import FreeRows
+from bbopt.trial import NOTHING, Outcome, Trial, merge
+
+HARD_STOPS = ("seconds", "cost", "interrupted")
+"""After these nothing more is started; after other stops, the trials asked are finished."""
+
+SAVE_BLOCKS_AFTER = 1.0
+"""Finished blocks of a trial are stored before its end once they took so many seconds."""
+
+
+@dataclass(eq=False)
+class OpenTrial:
+    """A trial that was asked and not told.
+
+    Parameters
+    ----------
+    trial : Trial
+        As it is evaluated: another row of the table, or cut to the budget.
+    asked : Trial or None
+        As the optimizer proposed it; None where it is told as foreign.
+    row : int or None
+        Its id in the log.
+    """
+
+    trial: Trial
+    asked: Trial | None
+    row: int | None = None
+    blocks: dict[int, Outcome] = field(default_factory=dict)
+    next_block: int = 0
+    outcome: Outcome | None = None
+    saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        assert self.trial.number is not None
+        return self.trial.number
+
+
+class Session:
+    """One worker's search, from what the log holds to what ends it.
+
+    Parameters
+    ----------
+    problem, optimizer : Problem, Optimizer
+        Who evaluates and who proposes.
+    options : Options
+        How.
+    log : StudyLog, optional
+        Where everything is written.
+    snapshots : Snapshots, optional
+        Where the optimizer's state is saved now and then.
+    progress : Progress, optional
+        Where progress is shown.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: Optimizer,
+        options: Options,
+        *,
+        log: StudyLog | None = None,
+        snapshots: Snapshots | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.problem, self.optimizer, self.options = problem, optimizer, options
+        self.spec = problem.spec
+        self.log, self.snapshots, self.progress = log, snapshots, progress
+        self.account = Account(self.spec, options)
+        self.stop: str | None = None
+        self.open: dict[int, OpenTrial] = {}
+        self.ready: list[OpenTrial] = []  # finished and not told, in order of arrival
+        self.known: set[Key] = set()
+        self.confirming: list[Row] = []  # the log's confirming trials that were not told
+        self.n_asks = 0
+        self.n_told = 0
+        self.told_since_ask: list[Key] = []
+        self.n_confirm = options.n_confirm(self.spec, optimizer)
+        self._budget = options.budget
+        if options.budget.evaluations is not None:
+            rest = options.budget.evaluations - self.n_confirm
+            self._budget = replace(options.budget, evaluations=rest)
+        self._free_rows: FreeRows | None = None
+        if self.spec.candidates is not None and not optimizer.uses_candidates:
+            self._free_rows = FreeRows(self.spec.candidates, self.spec.space)
+        self._pool: Pool
+        self._running = 0
+        self._open_evaluations = 0
+        self._arrived: SimpleQueue[Any] = SimpleQueue()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Session:
+        o = self.options
+        self._pool = make_pool(
+            self.problem, jobs=o.jobs, executor=o.executor, timeout=o.evaluation_timeout
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.close(kill=kind is not None)
+
+    def search(self) -> None:
+        """Ask, evaluate and tell until something ends the run; sets ``stop``."""
+        while True:
+            trial = self._next_ready()
+            if trial is not None:
+                self.tell(trial)
+            self._tell_news()
+            self._fill()
+            self._launch()
+            if self._next_ready() is None:
+                if not self._running:
+                    break
+                self._collect()
+        if self.stop != "interrupted":
+            self._tell_partial()
+
+    def evaluate(self, trials: Sequence[OpenTrial]) -> None:
+        """Evaluate trials of the run's own making and tell them in order, unless stopped."""
+        for trial in trials:
+            self.admit(trial)
+        self._launch()
+        while self._running:
+            self._collect()
+            self._launch()
+        self.ready.clear()
+        for trial in trials:
+            if trial.outcome is not None:
+                self.tell(trial)
+            else:
+                self.drop(trial)
+
+    def interrupt(self) -> None:
+        """Start nothing more; what runs is finished, told and stored."""
+        self.stop = "interrupted"
+
+    # --- ask --------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Ask for as many trials as may be open, if the run goes on."""
+        if self.stop is not None:
+            return
+        left = self.left()
+        spent = _spent_axis(left)
+        if spent is not None:
+            if spent in HARD_STOPS or not self.open:
+                self.stop = spent
+            return
+        n = self._n_wanted()
+        if left.evaluations is not None:
+            n = min(n, left.evaluations)
+        if n < 1:
+            return
+        self._tell_stale_confirmation()
+        asked = self.optimizer.ask(n, left)
+        if asked:
+            self.admit_ask(asked, n, left)
+        elif not self.open:
+            refused = [axis for axis in ("llm_calls", "tokens") if getattr(left, axis) == 0]
+            self.stop = refused[0] if refused else "exhausted"
+
+    def _n_wanted(self) -> int:
+        if self.options.in_flight is not None:
+            return self.options.in_flight - len(self.open)
+        size = self.problem.block
+        waiting = sum(count_blocks(o.trial, size) - o.next_block for o in self.open.values())
+        return self._pool.capacity - self._running - waiting
+
+    def left(self) -> Budget:
+        """What remains for the search, trials asked and not told counted as spent."""
+        self.account.clock()
+        return self.account.meter.left(
+            self._budget,
+            open_evaluations=self._open_evaluations,
+            proposals=self.optimizer.usage,
+        )
+
+    def admit_ask(
+        self, asked: Sequence[Trial], n: int, left: Budget, rows: Mapping[int, Row] | None = None
+    ) -> None:
+        """Open the trials of one ask; ``rows`` are those of it that the log already has."""
+        rows = rows or {}
+        room = left.evaluations
+        place: dict[str, Any] = {"ask": self.n_asks, "n": n, "left": left.to_json()}
+        place["told"], self.told_since_ask = self.told_since_ask, []
+        for position, trial in enumerate(asked):
+            if position in rows:
+                opened = self.admit_logged(rows[position], trial)
+            elif room is not None and room < 1:
+                self.optimizer.tell(trial, NOTHING)
+                continue
+            else:
+                evaluated = self._evaluated(trial, room)
+                if evaluated is None:
+                    self.snapshots = None  # a state after this ask is not one of the log's
+                    break
+                opened = OpenTrial(evaluated, trial)
+                if self.log is not None:
+                    moved = trial.params if evaluated.params != trial.params else None
+                    there = {**place, "position": position}
+                    opened.row = self.log.create(evaluated, place=there, asked=moved)
+                    place.pop("told", None)
+                self.admit(opened)
+            if room is not None:
+                room -= opened.trial.repeats
+        self.n_asks += 1
+
+    def admit(self, opened: OpenTrial) -> None:
+        """Count a trial as open."""
+        self.open[opened.number] = opened
+        self._open_evaluations += opened.trial.repeats
+        self.account.opened(opened.trial.params)
+        if opened.outcome is None and self._has_all_blocks(opened):  # saved before a kill
+            self.complete(opened)
+
+    def admit_logged(self, row: Row, asked: Trial | None) -> OpenTrial:
+        """Open a trial that the log has."""
+        opened = OpenTrial(row.trial, asked, row.id, row.partial, outcome=row.outcome)
+        if self._free_rows is not None:
+            self._free_rows.take(row.trial.params)
+        self.admit(opened)
+        return opened
+
+    def _evaluated(self, trial: Trial, room: int | None) -> Trial | None:
+        """The trial as it can be evaluated; None, with the reason in ``stop``, if it can't."""
+        if self._free_rows is not None:
+            params = self._free_rows.take_nearest(trial.params)
+            if params is None:
+                self.stop = "exhausted"
+                return None
+            if params != trial.params:
+                trial = replace(trial, params=params)
+        limit = self._budget.switches
+        is_over = limit is not None and self.account.meter.switches >= limit
+        if is_over and self.account.is_switch(trial.params):
+            self.stop = "switches"
+            return None
+        return trial.slice(0, room) if room is not None and trial.repeats > room else trial
+
+    # --- evaluate ---------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        """Give the pool as many blocks as it has room for, lowest trial number first."""
+        if self._running >= self._pool.capacity:
+            return
+        for number in sorted(self.open):
+            opened = self.open[number]
+            n_blocks = count_blocks(opened.trial, self.problem.block)
+            while opened.outcome is None and opened.next_block < n_blocks:
+                if self._running >= self._pool.capacity or self.is_hard_stopped():
+                    return
+                index, opened.next_block = opened.next_block, opened.next_block + 1
+                if index not in opened.blocks:
+                    self._submit(opened, index, self.options.retries)
+
+    def is_hard_stopped(self) -> bool:
+        """Whether nothing may be started any more."""
+        if self.stop in HARD_STOPS:
+            return True
+        if self._budget.cost is None and self._budget.seconds is None:
+            return False
+        spent = _spent_axis(replace(self.left(), evaluations=None))
+        self.stop = self.stop or spent
+        return spent is not None
+
+    def _submit(self, opened: OpenTrial, index: int, retries: int) -> None:
+        trial = cut(opened.trial, self.problem.block, index)
+        block = Block(trial, index, self.optimizer.seed, self.optimizer.worker)
+        self._running += 1
+        self._pool.submit(block, lambda outcome: self._arrive(opened, index, retries, outcome))
+
+    def _arrive(self, opened: OpenTrial, index: int, retries: int, outcome: Outcome) -> None:
+        """Take a block's outcome, in whichever thread it comes, and store what is complete."""
+        try:
+            if retries and outcome.is_failure and outcome.error is not None:
+                self._arrived.put((opened, index, retries - 1))
+                return
+            with self._lock:
+                opened.blocks[index] = outcome
+                if self._has_all_blocks(opened):
+                    self.complete(opened)
+                elif self.log is not None and opened.row is not None:
+                    now = time.monotonic()
+                    if now - opened.saved_at > SAVE_BLOCKS_AFTER:
+                        opened.saved_at = now
+                        self.log.save_blocks(opened.row, opened.blocks)
+            self._arrived.put((opened, index, None))
+        except BaseException as error:  # noqa: BLE001 - raised again where the session waits
+            self._arrived.put(error)
+
+    def _has_all_blocks(self, opened: OpenTrial) -> bool:
+        return len(opened.blocks) == count_blocks(opened.trial, self.problem.block)
+
+    def complete(self, opened: OpenTrial) -> None:
+        """Merge the blocks of a trial and store what came of it."""
+        opened.outcome = merge(opened.blocks[i] for i in sorted(opened.blocks))
+        if self.log is not None and opened.row is not None:
+            seconds, overhead = self.account.clock()
+            self.log.finish(opened.row, opened.outcome, seconds=seconds, overhead=overhead)
+
+    def _collect(self) -> None:
+        """Wait for one block; a trial that it completes becomes ready."""
+        start = time.monotonic()
+        event = self._arrived.get()
+        self.account.waited += time.monotonic() - start + self._pool.take_busy_seconds()
+        if isinstance(event, BaseException):
+            raise event
+        opened, index, retries = event
+        self._running -= 1
+        if retries is not None and not self.is_hard_stopped():
+            self._submit(opened, index, retries)
+        if opened.outcome is not None:
+            self.ready.append(opened)
+
+    # --- tell -------------------------------------------------------------------------
+
+    def _next_ready(self) -> OpenTrial | None:
+        """What to tell next: by number where ``in_flight`` is set, else as it came."""
+        if not self.ready:
+            return None
+        if self.options.in_flight is None:
+            return self.ready[0]
+        lowest = self.open[min(self.open)]
+        return lowest if lowest in self.ready else None
+
+    def tell(self, opened: OpenTrial) -> None:
+        """Tell the optimizer a finished trial."""
+        assert opened.outcome is not None
+        self.drop(opened)
+        if opened in self.ready:
+            self.ready.remove(opened)
+        key = (self.optimizer.worker, opened.number)
+        self.tell_outcome(key, opened.trial, opened.outcome, opened.asked)
+        self._after_tell(opened.trial, opened.outcome)
+
+    def tell_outcome(
+        self,
+        key: Key,
+        trial: Trial,
+        outcome: Outcome,
+        asked: Trial | None = None,
+        *,
+        is_known: bool = False,
+    ) -> None:
+        """Tell the optimizer, unless it knows from a snapshot, and account for it."""
+        if not is_known:
+            params = trial.params
+            if asked is not None and params == asked.params:
+                params = asked.params
+            number = None if asked is None else asked.number
+            self.optimizer.tell(Trial(number, params, trial.repeats, trial.context), outcome)
+        self.known.add(key)
+        self.told_since_ask.append(key)
+        self.n_told += 1
+        self.account.told(key[0], trial, outcome, counts=key[0] != FOREIGN_WORKER)
+        self.stop = self.stop or self.account.goal()
+
+    def _after_tell(self, trial: Trial, outcome: Outcome) -> None:
+        best = self.account.best
+        for callback in self.options.callbacks:
+            if callback(trial, outcome, best) is True:
+                self.stop = self.stop or "callback"
+        if self.progress is not None:
+            self.progress.update(best, self.account.meter)
+        if self.snapshots is not None and self.snapshots.is_due:
+            self.snapshots.write(self.snapshot())
+
+    def snapshot(self) -> dict[str, Any]:
+        """The optimizer's state and its place in the log."""
+        return {
+            "n_asks": self.n_asks,
+            "n_told": self.n_told,
+            "told": self.told_since_ask,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def drop(self, opened: OpenTrial) -> None:
+        """Count a trial as open no longer."""
+        if self.open.pop(opened.number, None) is not None:
+            self._open_evaluations -= opened.trial.repeats
+
+    def _tell_partial(self) -> None:
+        """Tell trials of which a hard stop let only some blocks be evaluated."""
+        for number in sorted(self.open):
+            opened = self.open[number]
+            if opened.blocks and opened.outcome is None:
+                self.complete(opened)
+            if opened.outcome is not None:
+                self.tell(opened)
+
+    def _tell_news(self) -> None:
+        """Tell what other workers and tools have finished."""
+        if self.log is None or self.stop is not None:
+            return
+        for row in self.log.news():
+            self.tell_row(row)
+
+    def _tell_stale_confirmation(self) -> None:
+        """The search goes on after an earlier session's confirmation: its trials are news."""
+        for row in self.confirming:
+            self.tell_row(row)
+        self.confirming = []
+
+    def tell_row(self, row: Row, *, is_known: bool = False) -> None:
+        """Tell a finished row of the log that the optimizer did not ask for."""
+        if row.outcome is not None and row.key not in self.known:
+            self.tell_outcome(row.key, row.trial, row.outcome, is_known=is_known)
+
+
+def _spent_axis(left: Budget) -> str | None:
+    """The axis of the budget that is used up, among those that the loop enforces."""
+    for axis in ("evaluations", "cost", "seconds"):
+        limit = getattr(left, axis)
+        if limit is not None and limit <= 0:
+            return axis
+    return None

@@ -1,0 +1,50 @@
+"""pyproject.toml, constraints.txt and the tree agree."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = CONFIG["project"]["optional-dependencies"]
+
+
+def package_name(requirement: str) -> str:
+    return re.split(r"[\[<>=; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def test_the_wheel_has_every_package_of_the_tree() -> None:
+    tree = {
+        ".".join(folder.parent.relative_to(ROOT).parts)
+        for folder in (ROOT / "bbopt").rglob("__init__.py")
+    }
+    assert set(CONFIG["tool"]["setuptools"]["packages"]) == tree | {"bbopt.problems"}
+
+
+def test_the_extra_all_is_everything_but_peers_and_dev() -> None:
+    [everything] = EXTRAS["all"]
+    assert set(re.findall(r"[a-z]+", everything)) == {"bbopt", *EXTRAS} - {"all", "peers", "dev"}
+
+
+@pytest.mark.parametrize("extra", ["core", *EXTRAS])
+def test_each_direct_dependency_is_pinned(extra: str) -> None:
+    wanted = CONFIG["project"]["dependencies"] if extra == "core" else EXTRAS[extra]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {package_name(line) for line in lines if "==" in line}
+    assert {package_name(requirement) for requirement in wanted} - {"bbopt"} <= pinned
+
+
+def test_torch_is_pinned_to_the_release_with_a_cpu_build() -> None:
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("group", ["bbopt.optimizers", "bbopt.problems"])
+def test_what_is_installed_offers_the_families_that_pyproject_lists(group: str) -> None:
+    listed = CONFIG["project"]["entry-points"][group]
+    ours = {e.name: e.value for e in entry_points(group=group) if e.value.startswith("bbopt.")}
+    assert ours == listed
