@@ -9,9 +9,6 @@ ifneq ($(wildcard ../shared/data),)
 export BBOPT_DATA ?= $(abspath ../shared/data)
 endif
 
-# Tests run side by side: more than one BLAS thread each would only make them wait for each other.
-test test-slow test-core test-ulfm: export OMP_NUM_THREADS ?= 1
-
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
 

@@ -39,10 +39,10 @@ class Space(Mapping[str, Dimension]):
 
     Examples
     --------
-    >>> space = Space({"lr": Float(1e-4, 1.0, log=True), "depth": Int(1, 8)})
+    >>> space = Space({"dropout": Float(0.0, 0.5), "depth": Int(1, 8)})
     >>> space.from_unit([[0.5, 0.0]])
-    [{'lr': 0.01, 'depth': 1}]
-    >>> space.validate({"lr": 0.1, "depth": 9})
+    [{'dropout': 0.25, 'depth': 1}]
+    >>> space.validate({"dropout": 0.1, "depth": 9})
     Traceback (most recent call last):
         ...
     bbopt.errors.SpaceError: parameter 'depth' must be in [1, 8], got 9

@@ -15,8 +15,8 @@ from bbopt.errors import SpaceError, UsageError
 from bbopt.space import Array, Categorical, Dimension, Float, Int, Space
 from bbopt.spec import Direction
 
-SHAPES = {"X": 2, "y": 1, "names": 1, "low": 1, "high": 1, "log": 1, "minimise": 0}
-"""What an npz file must hold, and the number of its axes."""
+KEYS = ("X", "y", "names", "low", "high", "log", "minimise")
+"""What an npz file must hold."""
 
 
 class Contents(NamedTuple):
@@ -41,10 +41,11 @@ def read_npz(file: Path) -> Contents:
     """
     arrays = _load_arrays(file)
     x = arrays["X"]
-    if not x.size:
-        raise UsageError(f"{file}: X must hold at least one row and one column, got {x.shape}")
-    for key, axes in SHAPES.items():
-        shape = {0: (), 1: x.shape[1:], 2: x.shape}[axes] if key != "y" else x.shape[:1]
+    if x.ndim != 2 or not x.size:
+        raise UsageError(f"{file}: X must have shape (n, d), both at least 1, got {x.shape}")
+    shapes = {"X": x.shape, "y": x.shape[:1], "minimise": ()}
+    for key in KEYS:
+        shape = shapes.get(key, x.shape[1:])
         if arrays[key].shape != shape:
             raise UsageError(f"{file}: {key} must have shape {shape}, got {arrays[key].shape}")
         kinds, meaning = _allowed_types(key)
@@ -113,10 +114,10 @@ def _load_arrays(file: Path) -> dict[str, Any]:
             damaged = archive.zip.testzip()
             if damaged is not None:
                 raise UsageError(f"{file}: {damaged} is damaged")
-            missing = [key for key in SHAPES if key not in archive]
+            missing = [key for key in KEYS if key not in archive]
             if missing:
                 raise UsageError(f"{file}: lacks {', '.join(missing)}; it has {_list(archive)}")
-            return {key: np.asarray(archive[key]) for key in SHAPES}
+            return {key: np.asarray(archive[key]) for key in KEYS}
     except UsageError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -26,6 +24,7 @@ from bbopt.running.replay import restore
 from bbopt.running.result import Result
 from bbopt.running.rounds import run_rounds
 from bbopt.running.session import Session
+from bbopt.running.signals import interruptible
 from bbopt.running.snapshot import Snapshots
 from bbopt.running.storage import StudyLog
 from bbopt.running.warm_start import read_warm_start, tell_warm_start
@@ -306,7 +305,7 @@ def _search(session: Session, about: dict[str, Any], warm_start: str | Path | No
         restore(session, log.rows())
     if warm_start is not None:
         tell_warm_start(session, read_warm_start(warm_start, session.spec.space), str(warm_start))
-    with session, _interruptible(session):
+    with session, interruptible(session.interrupt):
         session.search()
         stop = session.stop or "exhausted"
         best = confirm_best(session) or optimizer.best
@@ -326,27 +325,6 @@ def _search(session: Session, about: dict[str, Any], warm_start: str | Path | No
         study=log.name if log is not None else None,
         metadata=about,
     )
-
-
-@contextmanager
-def _interruptible(session: Session) -> Iterator[None]:
-    """Ctrl-C (or SIGTERM) finishes what runs; a second one drops it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        if session.stop == "interrupted":
-            raise KeyboardInterrupt
-        logger.warning("finishing the running evaluations; once more drops them")
-        session.interrupt()
-
-    before = {which: signal.signal(which, stop) for which in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
 
 
 def _title(about: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ decides whether to stop, and every rank hears the decision.
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from bbopt.running import mpirun
 from bbopt.running.options import Options
 from bbopt.running.progress import Progress
 from bbopt.running.result import Result
+from bbopt.running.signals import interruptible
 from bbopt.running.snapshot import Snapshots
 from bbopt.running.storage import StudyLog
 from bbopt.trial import Best
@@ -121,6 +121,10 @@ class Rounds:
         self._earlier = snapshot["seconds"]
         self.rows = snapshot["rows"]
 
+    def interrupt(self) -> None:
+        """Stop at the end of the round; under ``mpirun`` rank 0's word counts."""
+        self.stop = "interrupted"
+
     def finish(self) -> None:
         """Gather what the ranks have spent; collective."""
         total = [self._evaluations, self.meter.failures]
@@ -193,21 +197,19 @@ def run_rounds(
     """Let a method ``solve`` a problem; every rank returns the result."""
     comm = mpirun.communicator() if mpirun.n_ranks() > 1 else None
     rounds = Rounds(problem, optimizer, options, log, snapshots, progress, comm)
-    before = signal.signal(signal.SIGINT, lambda *_: _interrupt(rounds))
     try:
-        rounds.restore()
-        best = optimizer.solve(  # type: ignore[attr-defined]
-            rounds.evaluate, budget=options.budget, report=rounds.report, comm=comm
-        )
-        rounds.finish()
+        with interruptible(rounds.interrupt):
+            rounds.restore()
+            best = optimizer.solve(  # type: ignore[attr-defined]
+                rounds.evaluate, budget=options.budget, report=rounds.report, comm=comm
+            )
+            rounds.finish()
     except Exception as error:
         if comm is None:
             raise
         print(f"bbopt: error on rank {comm.Get_rank()}: {error}", file=sys.stderr, flush=True)
         comm.Abort(1)
         raise
-    finally:
-        signal.signal(signal.SIGINT, before)
     if log is not None and best is not None:
         log.set_best(best)
     return Result(
@@ -223,9 +225,3 @@ def run_rounds(
         study=log.name if log is not None else None,
         metadata=about,
     )
-
-
-def _interrupt(rounds: Rounds) -> None:
-    if rounds.stop == "interrupted":
-        raise KeyboardInterrupt
-    rounds.stop = "interrupted"

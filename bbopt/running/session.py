@@ -358,6 +358,9 @@ class Session:
         key = (self.optimizer.worker, opened.number)
         self.tell_outcome(key, opened.trial, opened.outcome, opened.asked)
         self._after_tell(opened.trial, opened.outcome)
+        # a confirming trial is found again by its number: no snapshot may know it before
+        if opened.asked is not None and self.snapshots is not None and self.snapshots.is_due:
+            self.snapshots.write(self.snapshot())
 
     def tell_outcome(
         self,
@@ -388,8 +391,6 @@ class Session:
                 self.stop = self.stop or "callback"
         if self.progress is not None:
             self.progress.update(best, self.account.meter)
-        if self.snapshots is not None and self.snapshots.is_due:
-            self.snapshots.write(self.snapshot())
 
     def snapshot(self) -> dict[str, Any]:
         """The optimizer's state and its place in the log."""
