@@ -111,10 +111,9 @@ class Archive:
         archive = cls(space, deterministic=deterministic)
         archive._params = [space.validate(params) for params in state["params"]]
         archive._index = {space.key(params): i for i, params in enumerate(archive._params)}
-        room = np.zeros(8)
-        archive._count = np.concatenate([state["count"], room.astype(np.int64)])
-        archive._mean = np.concatenate([state["mean"], room])
-        archive._m2 = np.concatenate([state["m2"], room])
-        archive._feasible = np.concatenate([state["feasible"], room == 0])
+        for name in ("count", "mean", "m2", "feasible"):
+            room = getattr(archive, f"_{name}")
+            known = np.asarray(state[name], dtype=room.dtype)
+            setattr(archive, f"_{name}", np.concatenate([known, room]))
         archive._degrees, archive._within = state["degrees"], state["within"]
         return archive

@@ -23,6 +23,9 @@ MAX_VALUES = 1000
 LARGEST = sys.float_info.max
 """What stands in for a sum of squares that is beyond every double."""
 
+Moments: TypeAlias = tuple[int, float, float]
+"""Count, mean and sum of squared deviations from the mean."""
+
 Feedback: TypeAlias = str | Mapping[str, str]
 
 
@@ -204,7 +207,7 @@ class Outcome:
             cost=_float("cost", cost),
             usage=usage,
             error=error,
-            constraints=tuple(_float("a constraint", c) for c in constraints),
+            constraints=tuple(_constraint(c) for c in constraints),
             info={n: _float(f"info[{n!r}]", v) for n, v in info.items()} if info else {},
         )
         if self.cost < 0:
@@ -323,9 +326,7 @@ def merge(outcomes: Iterable[Outcome]) -> Outcome:
     if len(parts) == 1:
         return parts[0]
     total = sum(part.evaluations for part in parts)
-    count, mean, m2 = 0, math.nan, 0.0
-    for part in parts:
-        count, mean, m2 = pool_moments(count, mean, m2, part.count, part.mean, part.m2)
+    count, mean, m2 = _pooled([(part.count, part.mean, part.m2) for part in parts])
     values = tuple(v for part in parts for v in part.values)
     kept = len(values) == total <= MAX_VALUES
     merged = Outcome(
@@ -341,9 +342,18 @@ def merge(outcomes: Iterable[Outcome]) -> Outcome:
     return merged
 
 
+def _pooled(moments: list[Moments]) -> Moments:
+    """Pool neighbours, then neighbouring pairs, and so on: rounding grows with log n."""
+    while len(moments) > 1:
+        pairs = zip(moments[::2], moments[1::2], strict=False)
+        rest = moments[-1:] if len(moments) % 2 else []
+        moments = [pool_moments(*a, *b) for a, b in pairs] + rest
+    return moments[0] if moments else (0, math.nan, 0.0)
+
+
 def pool_moments(
     n_a: int, mean_a: float, m2_a: float, n_b: int, mean_b: float, m2_b: float
-) -> tuple[int, float, float]:
+) -> Moments:
     """Count, mean and sum of squared deviations of two samples together; always finite."""
     if not n_a:
         return n_b, mean_b, m2_b
@@ -422,6 +432,11 @@ def _feedback(given: Any, n: int) -> tuple[Feedback, ...]:
         if not isinstance(item, str | Mapping):
             raise UsageError(f"feedback must be texts or mappings of texts, got {item!r}")
     return items
+
+
+def _constraint(given: Any) -> float:
+    # an infinity would be NaN, so infeasible, once it was JSON
+    return max(min(_float("a constraint", given), LARGEST), -LARGEST)
 
 
 def _float(name: str, value: Any) -> float:

@@ -15,7 +15,7 @@ from bbopt.base import Problem
 from bbopt.errors import UsageError
 from bbopt.space import Categorical, Params
 from bbopt.spec import Spec
-from bbopt.trial import Best, Outcome, Trial
+from bbopt.trial import MAX_VALUES, Best, Outcome, Trial
 
 
 class Wrapper(Problem):
@@ -64,6 +64,7 @@ class Noisy(Wrapper):
     def __init__(self, problem: Problem, sd: float) -> None:
         super().__init__(problem)
         self.sd = checks.number("sd", sd, 0)
+        self.block = min(problem.block, MAX_VALUES)  # beyond which there are only statistics
         self._spec = replace(problem.spec, deterministic=False, value_range=None)
 
     @property

@@ -5,14 +5,15 @@ beforehand for ``test_value`` and seen by no evaluation. One evaluation is one c
 on the rest: its split and the seeds of its models are drawn anew each time, which is the noise
 that whoever tunes a model lives with. ``initial`` is scikit-learn's own default setting.
 Everything runs on one BLAS and OpenMP thread, so that equal draws give equal values in every
-process; the costs stated are for one
-core; the first evaluation of a process loads scikit-learn and costs a second more.
+process. The costs stated are for one core; the first evaluation of a process loads scikit-learn
+and takes a second more.
 
 ``hpo/table`` looks its values up in a file instead (:class:`~bbopt.problems.table.TableProblem`).
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import abstractmethod
 from functools import lru_cache
@@ -29,6 +30,8 @@ from bbopt.trial import Best, Trial
 from .table import TableProblem
 
 TEST_SHARE = 0.3
+LEAST_LIKELIHOOD = 1e-6
+MAX_LOG_LOSS = -math.log(LEAST_LIKELIHOOD)
 
 register_problem("hpo/table")(TableProblem)
 
@@ -108,7 +111,8 @@ class DigitsSVM(Tuning):
     """A support vector machine on 8 × 8 images of handwritten digits.
 
     The value is the error rate on the held-out half, averaged over two halves; to be minimised.
-    scikit-learn's default setting has about 0.024, the best known about 0.015.
+    The default setting has 0.020, the best one known to us 0.0156 (rbf, C = 10, gamma = 1e-3).
+    Cost of an evaluation: 30 to 130 ms.
 
     Source: Alpaydin and Kaynak (1998), *Optical recognition of handwritten digits*, UCI
     repository. 1,257 rows to tune on, 540 to test.
@@ -142,7 +146,9 @@ class DigitsSVM(Tuning):
 class DigitsForest(Tuning):
     """A small random forest on 8 × 8 images of handwritten digits.
 
-    The value is the accuracy, averaged over two halves; to be maximised.
+    The value is the accuracy, averaged over two halves; to be maximised. The default setting
+    has 0.944, the best one known to us 0.952 (entropy, without bootstrap). Cost of an
+    evaluation: 45 to 190 ms.
 
     Source: as ``hpo/digits-svm``.
     """
@@ -180,6 +186,8 @@ class CancerBoosting(Tuning):
 
     The value is the mean negative log likelihood in nats of the true class, whose probability
     counts as at least 1e-6, averaged over two halves; to be minimised.
+    The default setting has 0.153, the best one known to us 0.105 (small trees, few features,
+    strong regularisation). Cost of an evaluation: 25 to 170 ms.
 
     Source: Street, Wolberg and Mangasarian (1993), *Nuclear feature extraction for breast
     tumor diagnosis*, UCI repository. 398 rows to tune on, 171 to test.
@@ -187,7 +195,7 @@ class CancerBoosting(Tuning):
 
     data = "breast_cancer"
     objective = "Log loss of gradient-boosted trees that diagnose breast tumours."
-    value_range = (0.0, float(-np.log(1e-6)))
+    value_range = (0.0, MAX_LOG_LOSS)
     space = Space(
         {
             "learning_rate": Float(1e-2, 1.0, log=True, initial=0.1),
@@ -207,24 +215,25 @@ class CancerBoosting(Tuning):
         return HistGradientBoostingClassifier(early_stopping=False, random_state=seed, **params)
 
     def score(self, model: Any, x: Array, y: Array) -> float:
-        """Log loss; the classes are 0 and 1, as the columns of the probabilities."""
-        likelihood = model.predict_proba(x)[np.arange(len(y)), y]
-        return float(-np.log(np.clip(likelihood, 1e-6, 1.0)).mean())
+        """Log loss in nats."""
+        return _log_loss(model.predict_proba(x), y)
 
 
 @register_problem("hpo/wine-mlp")
 class WineMLP(Tuning):
     """A neural network that tells three growers of wine apart by chemical analysis.
 
-    The value is the accuracy, averaged over two halves; to be maximised.
+    The value is the mean negative log likelihood in nats of the true class, whose probability
+    counts as at least 1e-6, averaged over two halves; to be minimised.
+    The default setting has 0.115, the best one known to us 0.110 (two layers, alpha = 0.3).
+    Cost of an evaluation: 20 to 250 ms.
 
     Source: Forina et al. (1991), *PARVUS*, UCI repository. 124 rows to tune on, 54 to test.
     """
 
     data = "wine"
-    direction = "maximize"
-    objective = "Accuracy of a neural network that tells wines apart."
-    value_range = (0.0, 1.0)
+    objective = "Log loss of a neural network that tells three kinds of wine apart."
+    value_range = (0.0, MAX_LOG_LOSS)
     space = Space(
         {
             "layers": Int(1, 3, initial=1),
@@ -246,8 +255,8 @@ class WineMLP(Tuning):
         return make_pipeline(StandardScaler(), MLPClassifier(sizes, random_state=seed, **others))
 
     def score(self, model: Any, x: Array, y: Array) -> float:
-        """Share of right answers."""
-        return float(np.mean(model.predict(x) == y))
+        """Log loss in nats."""
+        return _log_loss(model.predict_proba(x), y)
 
 
 @register_problem("hpo/diabetes-ridge")
@@ -256,7 +265,8 @@ class DiabetesRidge(Tuning):
 
     The value is the root mean squared error in the score's own units (which run from 25 to 346
     with a standard deviation of 77), averaged over ten folds; to be minimised. Predictions are
-    clipped to that range.
+    clipped to that range. The default setting has 59.5, the best one known to us 54.2 (degree
+    2, alpha = 0.004). Cost of an evaluation: 45 to 150 ms.
 
     Source: Efron, Hastie, Johnstone and Tibshirani (2004), *Least angle regression*, Annals
     of Statistics 32. 309 rows to tune on, 133 to test.
@@ -297,6 +307,12 @@ class DiabetesRidge(Tuning):
     def score(self, model: Any, x: Array, y: Array) -> float:
         """Root mean squared error."""
         return float(np.sqrt(np.mean((np.clip(model.predict(x), 25, 346) - y) ** 2)))
+
+
+def _log_loss(probabilities: Array, y: Array) -> float:
+    """Of probabilities ``(n, k)`` and the true classes ``(n,)``, from 0 to k - 1."""
+    likelihood = probabilities[np.arange(len(y)), y]
+    return float(-np.log(np.clip(likelihood, LEAST_LIKELIHOOD, 1.0)).mean())
 
 
 class _Parts(NamedTuple):

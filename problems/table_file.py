@@ -78,13 +78,8 @@ def read_csv(file: Path, value: str | None, log: Sequence[str], direction: Direc
     """
     names, rows, lines = _load_rows(file)
     target = value or ("value" if "value" in names else names[-1])
-    for argument, wanted in (("value", [target]), ("log", log)):
-        for name in wanted:
-            if name not in names or (argument == "log" and name == target):
-                others = [n for n in names if argument == "value" or n != target]
-                raise UsageError(
-                    f"{argument}: {file} has no column {name!r}; it has {', '.join(others)}"
-                )
+    _require_columns(file, "value", [target], names)
+    _require_columns(file, "log", log, [name for name in names if name != target])
     if len(names) < 2:
         raise UsageError(f"{file}: needs a column besides the objective {target!r}")
     columns: dict[str, Any] = {}
@@ -116,7 +111,9 @@ def _load_arrays(file: Path) -> dict[str, Any]:
                 raise UsageError(f"{file}: {damaged} is damaged")
             missing = [key for key in KEYS if key not in archive]
             if missing:
-                raise UsageError(f"{file}: lacks {', '.join(missing)}; it has {_list(archive)}")
+                raise UsageError(
+                    f"{file}: lacks {', '.join(missing)}; it has {', '.join(archive) or 'nothing'}"
+                )
             return {key: np.asarray(archive[key]) for key in KEYS}
     except UsageError:
         raise
@@ -169,6 +166,14 @@ def _load_rows(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
     return names, rows[1:], lines[1:]
 
 
+def _require_columns(file: Path, argument: str, wanted: Sequence[str], names: list[str]) -> None:
+    for name in wanted:
+        if name not in names:
+            raise UsageError(
+                f"{argument}: {file} has no column {name!r}; it has {', '.join(names)}"
+            )
+
+
 def _checked_names(file: Path, names: list[str]) -> list[str]:
     for name in names:
         if not name:
@@ -196,10 +201,6 @@ def _dimension_of(column: Any, log: bool) -> Dimension:
         return Categorical(sorted(set(column.tolist())))
     kind = Int if column.dtype.kind == "i" else Float
     return kind(column.min().item(), column.max().item(), log=log)
-
-
-def _list(keys: Any) -> str:
-    return ", ".join(keys) or "nothing"
 
 
 def _first_line(error: Exception) -> str:

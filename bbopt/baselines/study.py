@@ -9,27 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bbopt import seeding
 from bbopt.base import Optimizer
+from bbopt.baselines.distributions import form_of
 from bbopt.baselines.quiet import quiet
 from bbopt.budget import Budget
 from bbopt.errors import require
-from bbopt.space import Categorical, Dimension, Float, Int
 from bbopt.trial import Outcome, Trial
 
 HUGE = 1e100
 """Larger values and constraints are cut to this: the squares of it are still finite."""
-LARGEST_INT = 2**53
-"""Up to this integer a float, Optuna's internal form, holds every one."""
 
 
 class OptunaOptimizer(Optimizer):
@@ -47,7 +40,8 @@ class OptunaOptimizer(Optimizer):
         if self.needs is not None:
             package, extra = self.needs
             require(package, extra=extra, needed_by=f"optimizer {self.name!r}")
-        self._distributions = {name: _distribution(dim) for name, dim in self.space.items()}
+        self._forms = {name: form_of(dimension) for name, dimension in self.space.items()}
+        self._distributions = {name: form.distribution for name, form in self._forms.items()}
         self._n_constraints = 0
         self._fill_study([], {}, {})
 
@@ -67,7 +61,7 @@ class OptunaOptimizer(Optimizer):
             sampler = self._sampler(self._seed_of(self.next_number))
             self._study.sampler = _KnownSpace(sampler, self._distributions)
             asked = self._study.ask(self._distributions)
-        params = {name: _decoded(dim, asked.params[name]) for name, dim in self.space.items()}
+        params = {name: form.decode(asked.params[name]) for name, form in self._forms.items()}
         self._open[self.next_number] = asked
         return self._new_trial(params)
 
@@ -83,7 +77,7 @@ class OptunaOptimizer(Optimizer):
                 state = TrialState.FAIL if value is None else TrialState.COMPLETE
                 self._study.tell(asked, value, state)
             elif value is not None:
-                encoded = {n: _encoded(dim, trial.params[n]) for n, dim in self.space.items()}
+                encoded = {n: form.encode(trial.params[n]) for n, form in self._forms.items()}
                 self._study.add_trial(
                     create_trial(
                         value=value,
@@ -198,44 +192,6 @@ class _KnownSpace(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
-def _distribution(dimension: Dimension) -> BaseDistribution:
-    """Optuna's form of a dimension."""
-    match dimension:
-        case Categorical():
-            return CategoricalDistribution(range(dimension.width))
-        case Float():
-            return FloatDistribution(
-                dimension.low, dimension.high, log=dimension.log, step=dimension.step
-            )
-        case Int() if max(-dimension.low, dimension.high) > LARGEST_INT:
-            return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-        case Int():
-            return IntDistribution(
-                dimension.low, dimension.high, log=dimension.log, step=dimension.step
-            )
-    raise TypeError(f"no distribution for {dimension!r}")
-
-
-def _encoded(dimension: Dimension, value: Any) -> Any:
-    """A value of the space as one of its distribution."""
-    if isinstance(dimension, Categorical):
-        return dimension.index(value)
-    return value
-
-
-def _decoded(dimension: Dimension, value: Any) -> Any:
-    """A value of the distribution as one of the space, rounding errors undone."""
-    match dimension:
-        case Categorical():
-            return dimension.choices[value]
-        case Int(low=low, high=high, step=step):
-            cell = (round(value) - low + step // 2) // step
-            return low + step * min(max(cell, 0), (high - low) // step)
-        case Float(low=low, high=high):
-            return min(max(value, low), high)
-    raise TypeError(f"no distribution for {dimension!r}")
 
 
 def _cut(value: float) -> float:

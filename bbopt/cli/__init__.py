@@ -1,1 +1,1 @@
-"""."""
+"""The command ``bbopt``: one module a group of subcommands, each imported when it is called."""

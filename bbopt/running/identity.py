@@ -27,7 +27,7 @@ def metadata(problem: Problem, optimizer: Optimizer) -> dict[str, Any]:
         "settings": asdict(optimizer.settings),
         "seed": optimizer.seed,
         "worker": optimizer.worker,
-        "command": _command(),
+        "command": command_line(),
         "versions": {"python": platform.python_version()} | _versions(),
     }
 
@@ -74,10 +74,17 @@ def _compare(
             raise UsageError(f"{who} was started with {name} {then!r}, got {here!r}")
 
 
-def _command() -> str:
-    """The command line, without passwords in URLs."""
+def command_line() -> str:
+    """The command line that started this process, without passwords in URLs."""
     program, *arguments = sys.argv or [""]
-    line = shlex.join([program.rsplit("/", 1)[-1], *arguments])
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None:
+        words = ["python", "-m", spec.name.removesuffix(".__main__")]
+    elif program.endswith(".py"):
+        words = ["python", program]
+    else:
+        words = [program.rsplit("/", 1)[-1]]
+    line = shlex.join([*words, *arguments])
     return re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:***@", line)
 
 

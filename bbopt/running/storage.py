@@ -111,7 +111,7 @@ class StudyLog:
         with storage_errors(self.location):
             self._release = lock_worker(self.location, self.folder, name, worker)
             try:
-                self._storage = _open(self.location)
+                self._storage = open_storage(self.location)
                 self._study_id, self.is_new = self._open_study(resume)
             except BaseException:
                 self._release()
@@ -150,7 +150,7 @@ class StudyLog:
         """Every row that is bbopt's, or finished and within the space, in storage order."""
         with storage_errors(self.location):
             trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-            return [row for t in trials if (row := _read_row(t, self._spec.space)) is not None]
+            return [row for t in trials if (row := read_row(t, self._spec.space)) is not None]
 
     def create(
         self,
@@ -250,7 +250,7 @@ class StudyLog:
         for number in range(self._n_prefix, len(trials)):
             if number in self._settled:
                 continue
-            row = _read_row(trials[number], self._spec.space)
+            row = read_row(trials[number], self._spec.space)
             if row is None:
                 if trials[number].state.is_finished():
                     self._settled.add(number)
@@ -293,7 +293,7 @@ class StudyLog:
         return study_id, False
 
 
-def _read_row(trial: Any, space: Space) -> Row | None:
+def read_row(trial: Any, space: Space) -> Row | None:
     """A row of ours, or a finished trial of another tool whose params are in the space."""
     attribute = trial.user_attrs.get("bbopt:trial")
     if attribute is None:
@@ -341,12 +341,12 @@ def read_finished(location: str | Path, space: Space) -> list[tuple[Trial, Outco
         If the storage does not exist or cannot be read.
     """
     with storage_errors(str(location)):
-        _check_exists(str(location))
-        storage = _open(str(location))
+        check_exists(str(location))
+        storage = open_storage(str(location))
         found = []
         for study in storage.get_all_studies():
             for trial in storage.get_all_trials(study._study_id, deepcopy=False):
-                row = _read_row(trial, space) if _same_names(trial, space) else None
+                row = read_row(trial, space) if _same_names(trial, space) else None
                 if row is not None and row.outcome is not None:
                     found.append((replace(row.trial, number=None), row.outcome))
     return found
@@ -361,19 +361,15 @@ def _same_names(trial: Any, space: Space) -> bool:
     return True
 
 
-def study_names(location: str | Path) -> list[str]:
-    """The names of the studies in a storage, sorted."""
-    with storage_errors(str(location)):
-        _check_exists(str(location))
-        return sorted(study.study_name for study in _open(str(location)).get_all_studies())
-
-
-def _check_exists(location: str) -> None:
-    if "://" not in location and not Path(location).exists():
+def check_exists(location: str) -> None:
+    """Raise :class:`StorageError` if the storage is a file that is not there."""
+    path = _file(location)
+    if path is not None and not path.exists():
         raise StorageError(f"storage {location}: no such file")
 
 
-def _open(location: str) -> Any:
+def open_storage(location: str) -> Any:
+    """Optuna's storage at a URL or in a journal file; made if it is not there."""
     from optuna.storages import RDBStorage, _CachedStorage
 
     if "://" in location:
@@ -386,14 +382,20 @@ def _open(location: str) -> Any:
 
 def _folder(location: str) -> Path | None:
     """The folder beside a file storage for locks and snapshots; None for a server."""
+    path = _file(location)
+    return None if path is None else Path(f"{path}.bbopt")
+
+
+def _file(location: str) -> Path | None:
+    """The file of a file storage; None for a server."""
     if "://" not in location:
-        return Path(f"{location}.bbopt")
+        return Path(location)
     if location.startswith("sqlite"):
         from sqlalchemy.engine import make_url
 
         database = make_url(location).database
         if database and database != ":memory:":
-            return Path(f"{database}.bbopt")
+            return Path(database)
     return None
 
 

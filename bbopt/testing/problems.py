@@ -20,7 +20,7 @@ from bbopt import seeding
 from bbopt.base import Problem
 from bbopt.space import Params, Space
 from bbopt.spec import DIRECTIONS, Spec
-from bbopt.trial import Best, Outcome, Trial, merge
+from bbopt.trial import MAX_VALUES, Best, Outcome, Trial, merge
 
 ROUNDING = 1e-9
 """Relative error allowed where two values are equal but for rounding."""
@@ -76,7 +76,7 @@ class ProblemContract:
         assert isinstance(problem.block, int)
         assert problem.block >= 1
         params = _sample(problem, 1)[0]
-        for repeats in {1, min(3, problem.block), min(self.n_repeats, problem.block)}:
+        for repeats in {1, min(3, problem.block), min(MAX_VALUES + 1, problem.block)}:
             outcome = _evaluate(problem, params, repeats=repeats)
             assert outcome.evaluations == repeats
 

@@ -94,7 +94,7 @@ class TellingContract(Subject):
             optimizer.tell(trial, 8.0)
         assert optimizer.best is not None
         assert optimizer.best.params in donor
-        assert play(optimizer, self.n_trials)
+        assert play(optimizer, self.n_trials // 3)
 
     def test_the_value_of_a_foreign_trial_can_be_the_best(self, build: Build) -> None:
         optimizer = build(spec={"deterministic": True})
@@ -116,7 +116,7 @@ class TellingContract(Subject):
     ) -> None:
         optimizer = build(spec={"deterministic": True})
         others = [trial.params for trial in build(seed=5).ask(2)]
-        for _ in range(self.n_trials):
+        for _ in range(self.n_trials // 2):
             for trial, params in zip(optimizer.ask(2), others, strict=False):
                 value = 1.0 if params == others[0] else 2.0
                 optimizer.tell(Trial(trial.number, params, trial.repeats), value)
@@ -172,7 +172,7 @@ class TellingContract(Subject):
     ) -> None:
         optimizer = build()
         infeasible = play(
-            optimizer, self.n_trials, lambda trial: Outcome(-1.0, constraints=constraints)
+            optimizer, self.n_trials // 2, lambda trial: Outcome(-1.0, constraints=constraints)
         )
         assert optimizer.best is None
         fine = next(t.params for t in build(seed=7).ask(9) if t.params not in infeasible)

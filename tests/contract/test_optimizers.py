@@ -12,7 +12,7 @@ from bbopt.testing import OptimizerContract
 # So that a method learns within the dozen trials that a test of the contract asks for.
 EARLY = {"n_startup_trials": 4, "population_size": 4, "popsize": 4}
 # Those of which a proposal takes a good part of a second, and how late they learn instead.
-COSTLY = {"optuna:gp": {"n_startup_trials": 10}}
+COSTLY = {"optuna:gp": {"n_startup_trials": 11}}
 
 
 def factory(name):

@@ -49,7 +49,7 @@ def test_the_family_is_complete():
     [
         ("digits-svm", "accuracy", lambda score: 1 - score),
         ("digits-forest", "accuracy", lambda score: score),
-        ("wine-mlp", "accuracy", lambda score: score),
+        ("wine-mlp", "neg_log_loss", lambda score: -score),
         ("cancer-boosting", "neg_log_loss", lambda score: -score),
         ("diabetes-ridge", "neg_root_mean_squared_error", lambda score: -score),
     ],
@@ -200,7 +200,7 @@ def test_a_model_that_does_not_converge_warns_nobody_and_leaves_the_filters_alon
     problem = bbopt.problem("hpo/wine-mlp")
     filters = list(warnings.filters)
     slow = {**problem.spec.space.initial, "learning_rate_init": 1e-5}
-    assert 0 <= evaluate(problem, slow) <= 1  # warnings are errors here
+    assert evaluate(problem, slow) > 0.5  # warnings are errors here
     assert warnings.filters == filters
 
 

@@ -11,6 +11,7 @@ from bbopt import registry, seeding
 from bbopt.errors import UsageError
 from bbopt.testing import ProblemContract
 from bbopt.trial import MAX_VALUES, Outcome
+from bbopt.wrappers import Noisy, Shifted
 
 NAMES = [name for name in registry.problem_names() if name.startswith("synthetic/")]
 IN_ANY_DIMENSION = [name for name in NAMES if "dim" in registry.problem_arguments(name)]
@@ -40,6 +41,12 @@ class TestSyntheticProblem(ProblemContract):
     @pytest.fixture
     def problem(self, name, arguments):
         return built(name, tuple(arguments.items()))
+
+
+class TestWrappedSyntheticProblem(ProblemContract):
+    @pytest.fixture
+    def problem(self):
+        return Noisy(Shifted(built("synthetic/branin", ()), seed=3), sd=0.2)
 
 
 def points(problem, n, seed=0):
@@ -212,7 +219,8 @@ def test_draws_have_the_covariance_of_the_kernel():
     # is exp(-k²/2). 200 draws of some five independent values each give standard errors below
     # sqrt(2 / 1000) = 0.045
     x = 0.05 + 0.1 * np.arange(10)[:, None]
-    draws = np.array([bbopt.problem("synthetic/gp1", seed=seed).function(x) for seed in range(200)])
+    problems = [bbopt.problem("synthetic/gp1", seed=seed, lengthscale=0.1) for seed in range(200)]
+    draws = np.array([problem.function(x) for problem in problems])
     for k in range(4):
         covariance = np.mean(draws[:, k:] * draws[:, : 10 - k])
         assert covariance == pytest.approx(math.exp(-(k**2) / 2), abs=4 * 0.045)
@@ -227,7 +235,7 @@ def test_seeds_give_different_draws_and_one_seed_the_same():
 
 @pytest.mark.parametrize(
     ("name", "minimiser", "least"),
-    [("gp1", [0.899375], -2.86132), ("gp2", [0.381150, 0.390029], -0.57626)],
+    [("gp1", [0.335782], -1.86506), ("gp2", [0.995453, 0.565154], -1.53179)],
 )
 def test_default_draw_is_the_one_documented(name, minimiser, least):
     problem = bbopt.problem(f"synthetic/{name}")

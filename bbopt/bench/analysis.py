@@ -1,0 +1,300 @@
+"""From records to what is compared: tasks, their verdicts, and all tasks together.
+
+A *task* is a problem with a budget. Its losses are regrets where the problem knows its
+optimum, else values with the sign that makes smaller better; of true values where these are
+known of every incumbent, else of the estimates at hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bbopt import seeding
+from bbopt.bench import statistics as st
+from bbopt.bench.record import Incumbent, Record
+from bbopt.bench.statistics import Estimate
+from bbopt.space import Array
+
+TOLERANCE = 0.01
+"""A tie: within this share of what the best run gained over a first evaluation."""
+ACCURACY = 0.1
+"""Solved: this share or less of what the best run gained is missing."""
+N_TARGETS = 30
+SHARES = np.linspace(0.05, 1.0, 39)
+"""Of the budget, where ranks and targets are looked at."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a method stands on a task.
+
+    Parameters
+    ----------
+    verdict : str
+        ``"best"``, ``"no worse"``, ``"worse"``, ``"open"`` (a single pair of runs),
+        ``"failed"`` (no run gave a value) or ``"absent"``.
+    final : Estimate or None
+        Of the loss at the end, over the runs that gave a value.
+    behind : Estimate or None
+        The paired difference to the best method's; None for itself.
+    """
+
+    verdict: str
+    final: Estimate | None = None
+    behind: Estimate | None = None
+
+
+class Task:
+    """All runs of all methods on one problem with one budget.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Those of the task.
+    methods : sequence of str
+        The labels of all methods of the bench; axis 0 of every array here.
+    number : int
+        Of the task, for its stream of resamples.
+    """
+
+    def __init__(self, records: Sequence[Record], methods: Sequence[str], number: int) -> None:
+        cell = records[0].cell
+        self.label, self.budget = cell.problem_label, cell.budget_label
+        self.methods = tuple(methods)
+        self.seeds = tuple(sorted({record.cell.seed for record in records}))
+        runs = [record for record in records if record.is_run]
+        self.direction = runs[0].direction if runs else "minimize"
+        self.optimum = runs[0].optimum if runs else None
+        self.has_truth = all(i.true_value is not None for r in runs for i in r.incumbents)
+        self._records = {(r.cell.optimizer_label, r.cell.seed): r for r in records}
+        self._rng = seeding.stream(0, "bootstrap", number=number)
+        self.length = max([int(r.summary.get("evaluations", 0)) for r in runs], default=0)
+        """The most evaluations of any run."""
+
+    @property
+    def sign(self) -> float:
+        """1 where smaller values are better, else −1."""
+        return 1.0 if self.direction == "minimize" else -1.0
+
+    @property
+    def is_regret(self) -> bool:
+        """Whether a loss is a regret: the distance to the optimum."""
+        return self.optimum is not None
+
+    def shown(self, loss: float) -> float:
+        """The number for people: a regret, or a value in the user's direction."""
+        return loss if self.is_regret else self.sign * loss
+
+    def run(self, method: str, seed: int) -> Record | None:
+        """The record of a run, complete or not, or None."""
+        return self._records.get((method, seed))
+
+    @cached_property
+    def steps(self) -> dict[tuple[str, int], tuple[Array, Array]]:
+        """(method, seed) -> evaluations and losses of the incumbents; empty where it failed."""
+        return {
+            place: self._step(record)
+            for place, record in self._records.items()
+            if record.status != "skipped"
+        }
+
+    def losses_at(self, grid: Array) -> Array:
+        """Shape ``(methods, seeds, k)``: infinite without a value, NaN where not run."""
+        losses = np.full((len(self.methods), len(self.seeds), len(grid)), np.nan)
+        for (method, seed), step in self.steps.items():
+            place = self.methods.index(method), self.seeds.index(seed)
+            losses[place] = st.held(*step, grid)
+        return losses
+
+    @cached_property
+    def final(self) -> Array:
+        """Shape ``(methods, seeds)``: losses at the end."""
+        return self.losses_at(np.array([math.inf]))[:, :, 0]
+
+    def grid(self, shares: Array) -> Array:
+        """Numbers of evaluations that are these shares of the longest run, at least 1."""
+        whole: Array = np.maximum(np.ceil(shares * self.length - 1e-9), 1.0)
+        return whole
+
+    @cached_property
+    def start(self) -> float:
+        """The median loss after one evaluation; NaN without any."""
+        first = self.losses_at(np.array([1.0]))
+        finite = first[np.isfinite(first)]
+        return float(np.median(finite)) if finite.size else math.nan
+
+    @cached_property
+    def gain(self) -> float:
+        """What the best run of any method gained over ``start``; 0 where nothing was."""
+        finite = self.final[np.isfinite(self.final)]
+        gained = self.start - finite.min() if finite.size else 0.0
+        return max(float(gained), 0.0) if math.isfinite(gained) else 0.0
+
+    @cached_property
+    def standings(self) -> dict[str, Standing]:
+        """Method -> how it stands against the one with the least mean loss at the end."""
+        complete = {
+            method: row[~np.isnan(row)].mean()
+            for method, row in zip(self.methods, self.final, strict=True)
+            if np.isfinite(row).any()
+        }
+        best = min(complete, key=lambda method: complete[method], default=None)
+        return {method: self._standing(method, best) for method in self.methods}
+
+    def _standing(self, method: str, best: str | None) -> Standing:
+        row = self.final[self.methods.index(method)]
+        if np.isnan(row).all():
+            return Standing("absent")
+        if best is None or not np.isfinite(row).any():
+            return Standing("failed")
+        final = st.estimate(row[np.isfinite(row)], self._rng)
+        if method == best:
+            return Standing("best", final)
+        behind = st.paired_difference(row, self.final[self.methods.index(best)], self._rng)
+        if behind is None or behind.n < 2:
+            return Standing("open", final, behind)
+        return Standing("no worse" if behind.reaches_zero else "worse", final, behind)
+
+    def bands(self, n_points: int) -> tuple[Array, dict[str, tuple[Array, Array, Array]]]:
+        """Mean loss of each method over its runs with its interval, as evaluations go on.
+
+        Returns
+        -------
+        grid : ndarray
+            Shape ``(k,)``, k <= ``n_points``: numbers of evaluations.
+        bands : dict of str to tuple of ndarray
+            Method -> mean, low and high, ``(k,)``; NaN while a run has no value yet.
+        """
+        grid = np.unique(self.grid(np.linspace(1 / max(self.length, 1), 1.0, n_points)))
+        losses = self.losses_at(grid)
+        bands = {}
+        for method, rows in zip(self.methods, losses, strict=True):
+            rows = rows[np.isfinite(rows[:, -1])]
+            if len(rows):
+                finite = np.where(np.isfinite(rows), rows, 0.0)
+                hole = ~np.isfinite(rows).all(axis=0)
+                mean, low, high = st.mean_band(finite, self._rng)
+                bands[method] = tuple(np.where(hole, np.nan, line) for line in (mean, low, high))
+        return grid, bands  # type: ignore[return-value]
+
+    def _step(self, record: Record) -> tuple[Array, Array]:
+        times = np.array([float(i.evaluations) for i in record.incumbents])
+        return times, np.array([self._loss(i) for i in record.incumbents])
+
+    def _loss(self, incumbent: Incumbent) -> float:
+        value = incumbent.true_value if self.has_truth else incumbent.value
+        assert value is not None
+        return self.sign * (value - (self.optimum or 0.0))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All tasks of a bench, over which methods are ranked.
+
+    Parameters
+    ----------
+    methods : tuple of str
+        The labels that have at least one run, in the order of the suite.
+    tasks : tuple of Task
+        In the order of the suite.
+    """
+
+    methods: tuple[str, ...]
+    tasks: tuple[Task, ...]
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Comparison:
+        """Sort the records of a bench into tasks."""
+        run = {r.cell.optimizer_label for r in records if r.status != "skipped"}
+        methods = tuple(
+            dict.fromkeys(r.cell.optimizer_label for r in records if r.cell.optimizer_label in run)
+        )
+        groups: dict[tuple[str, str], list[Record]] = {}
+        for record in records:
+            if record.cell.optimizer_label in run:
+                key = record.cell.problem_label, record.cell.budget_label
+                groups.setdefault(key, []).append(record)
+        groups = {key: group for key, group in groups.items() if any(r.is_run for r in group)}
+        tasks = (Task(group, methods, number) for number, group in enumerate(groups.values()))
+        return cls(methods, tuple(tasks))
+
+    @cached_property
+    def final(self) -> Array:
+        """Shape ``(instances, methods)``: losses at the end."""
+        return np.concatenate([task.final.T for task in self.tasks])
+
+    def mean_ranks(self) -> dict[str, Estimate]:
+        """Method -> mean rank at the end, with its interval, over the instances it was run on."""
+        ranks = st.ranks(self.final)
+        rng = seeding.stream(0, "bootstrap ranks")
+        columns = zip(self.methods, ranks.T, strict=True)
+        return {method: st.estimate(c[~np.isnan(c)], rng) for method, c in columns}
+
+    def ranks_over_budget(self) -> Array:
+        """Shape ``(methods, k)``: the mean rank after each of the ``SHARES`` of the budget."""
+        losses = np.concatenate(
+            [task.losses_at(task.grid(SHARES)).transpose(1, 0, 2) for task in self.tasks]
+        )
+        ranked = [st.ranks(losses[:, :, i]) for i in range(len(SHARES))]
+        return np.stack([st.mean_over_instances(r) for r in ranked], axis=1)
+
+    def targets_reached(self) -> Array:
+        """Shape ``(methods, k)``: the share of run-based targets reached at each of ``SHARES``."""
+        hits: dict[str, list[Array]] = {method: [] for method in self.methods}
+        for task in self.tasks:
+            budgets = task.grid(np.geomspace(1 / task.length, 1.0, N_TARGETS))
+            losses = task.losses_at(np.unique(budgets))
+            everywhere = np.where(np.isnan(losses), np.inf, losses)
+            targets = st.run_based_targets(np.median(everywhere, axis=1))
+            targets = targets[np.isfinite(targets)]
+            for (method, _), step in task.steps.items():
+                hits[method].append(st.first_hits(*step, targets) / task.length)
+        return np.stack(
+            [st.share_reached(np.concatenate(hits[m] or [np.empty(0)]), SHARES) for m in hits]
+        )
+
+    def profile(self, ratios: Array) -> Array:
+        """Shape ``(methods, k)``: the performance profile of reaching most of the best gain.
+
+        An instance is solved at ``least + ACCURACY (start − least)``, where ``least`` is the
+        best loss of any method on it: Moré and Wild (2009), *Benchmarking derivative-free
+        optimization algorithms*, equation 2.2.
+        """
+        costs = []
+        for task in self.tasks:
+            for seed, losses in zip(task.seeds, task.final.T, strict=True):
+                if not np.isfinite(losses).any():
+                    continue
+                least = losses[np.isfinite(losses)].min()
+                target = np.array([least + ACCURACY * max(task.start - least, 0.0)])
+                row = np.full(len(self.methods), np.nan)
+                for i, method in enumerate(self.methods):
+                    if (method, seed) in task.steps:
+                        row[i] = st.first_hits(*task.steps[method, seed], target)[0]
+                costs.append(row)
+        return st.performance_profile(np.array(costs), ratios)
+
+    def wins(self) -> Array:
+        """Shape ``(methods, methods, 3)``: wins, ties and losses of the row's method."""
+        tolerance = np.concatenate(
+            [np.full(len(task.seeds), TOLERANCE * task.gain) for task in self.tasks]
+        )
+        return st.win_tie_loss(self.final, tolerance)
+
+
+def medians_of(records: Sequence[Record], name: str) -> Mapping[str, tuple[float, float, float]]:
+    """Method -> median and quartiles of a number per evaluation over its runs."""
+    groups: dict[str, list[float]] = {}
+    for record in records:
+        n, total = record.summary.get("evaluations"), record.summary.get(name)
+        if record.is_run and n and total is not None:
+            groups.setdefault(record.cell.optimizer_label, []).append(total / n)
+    return {
+        method: tuple(np.quantile(values, [0.5, 0.25, 0.75]))  # type: ignore[misc]
+        for method, values in groups.items()
+    }

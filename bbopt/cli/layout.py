@@ -1,0 +1,75 @@
+"""How the command prints for people: labelled lines and columns, never broken by the width.
+
+What is printed can be copied and searched: a line is as long as what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bbopt.trial import Best
+
+MAX_LINES = 12
+"""Of a text that is a parameter's value; ``--json`` has all of it."""
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Print labels and what they name; further lines of a text stand under its first."""
+    from rich.text import Text
+
+    console = _console()
+    for label, text in fields:
+        for i, line in enumerate(text.split("\n")):
+            left = "" if i else label
+            console.print(Text.assemble("  ", (f"{left:<15}", "bold"), line))
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of texts in columns; the first column stands out."""
+    from rich.text import Text
+
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    console = _console()
+    for first, *rest in rows:
+        cells = [text.ljust(width) for text, width in zip(rest, widths[1:], strict=True)]
+        tail = "  ".join(cells).rstrip()
+        console.print(Text.assemble((first.ljust(widths[0]), "bold"), "  ", tail))
+
+
+def print_title(text: str) -> None:
+    """Print a line that stands out."""
+    from rich.text import Text
+
+    _console().print(Text(text, "bold cyan"))
+
+
+def value_text(value: float, stderr: float | None = None) -> str:
+    """A value and its standard error."""
+    return f"{value:.6g}" + ("" if stderr is None else f" ± {stderr:.2g}")
+
+
+def best_text(best: Best) -> str:
+    """The value of a candidate and what it rests on."""
+    times = "" if best.count == 1 else f" (mean of {best.count})"
+    return value_text(best.value, best.stderr) + times
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """One line a parameter; long texts are cut."""
+    return "\n".join(f"{name} = {_param(value)}" for name, value in params.items())
+
+
+def _param(value: Any) -> str:
+    if isinstance(value, str) and "\n" in value:
+        lines = value.split("\n")
+        if len(lines) > MAX_LINES:
+            lines[MAX_LINES:] = [f"... ({len(lines)} lines in all)"]
+        return "\n    " + "\n    ".join(lines)
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(soft_wrap=True, highlight=False)

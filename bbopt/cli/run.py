@@ -1,0 +1,234 @@
+"""``bbopt run``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bbopt.cli.messages import complain
+from bbopt.errors import BBOptError, StorageError, UnknownName, UsageError
+from bbopt.running import mpirun
+
+if TYPE_CHECKING:
+    from bbopt.base import Optimizer, Problem
+    from bbopt.running.result import Result
+
+FAILED = 1
+"""The exit code of a run that failed or was interrupted."""
+
+
+@click.command()
+@click.argument("problem")
+@click.option("--with", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of it.")
+@click.option(
+    "--optimizer", default="auto", show_default=True, metavar="NAME", help="Who proposes."
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of it.")
+@click.option(
+    "--budget",
+    required=True,
+    metavar="N|AXIS=N,...",
+    help="Evaluations, or any of evaluations, llm_calls, tokens, cost, seconds, switches.",
+)
+@click.option("--seed", type=int, help="Of every draw.  [default: the stored study's, else 0]")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Evaluations at once.")
+@click.option(
+    "--in-flight",
+    type=int,
+    metavar="K",
+    help="Keep K trials open and tell them in order: the same run for any --jobs.",
+)
+@click.option("--storage", metavar="PATH|URL", help="Keep every result: a journal file, or a URL.")
+@click.option("--name", help="The study's name in the storage.  [default: the problem's]")
+@click.option("--resume", is_flag=True, help="Continue the study if it exists.")
+@click.option(
+    "--worker", type=int, default=0, show_default=True, help="Our number in a shared study."
+)
+@click.option("--snapshots", metavar="FOLDER", help="Where the optimizer's state is saved.")
+@click.option(
+    "--warm-start", metavar="FILE.csv|STORAGE", help="Earlier results to learn from, off the budget."
+)
+@click.option("--confirm", type=float, metavar="SHARE", help="Held back to measure the best again.")
+@click.option("--target", type=float, help="Stop at a value that good.")
+@click.option("--patience", type=int, help="Stop after so many evaluations without a better value.")
+@click.option("--max-failures", type=int, help="Stop after more failed trials.")
+@click.option(
+    "--timeout", "evaluation_timeout", type=float, help="Seconds after which one is given up."
+)
+@click.option(
+    "--retries", type=int, default=0, show_default=True, help="Of an evaluation that raised or died."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
+@click.option("--trace", metavar="FILE.csv", help="Write one line a trial.")
+@click.option(
+    "--llm",
+    multiple=True,
+    metavar="[ROLE=]SPEC",
+    help="Language model; only 'none' in this version.",
+)
+@click.pass_context
+def run(
+    ctx: click.Context,
+    problem: str,
+    arguments: tuple[str, ...],
+    optimizer: str,
+    settings: tuple[str, ...],
+    as_json: bool,
+    trace: str | None,
+    llm: tuple[str, ...],
+    **options: Any,
+) -> int:
+    """Optimise PROBLEM within a budget.
+
+    PROBLEM is a name that 'bbopt problems' lists, or a problem of your own: MODULE:NAME or
+    FILE.py:NAME, where NAME is a bbopt.Problem, a class of them, or a function that builds one
+    (--with gives its arguments).
+
+    Ctrl-C finishes what is being evaluated and says how to go on; a second one drops it.
+
+    \b
+    bbopt run hpo/digits-svm --optimizer optuna:tpe --budget 60 --storage runs.journal --resume
+    bbopt run synthetic/branin --with noise=0.3 --budget 100 --confirm 0.2 --json
+    bbopt run oven.py:Oven --budget evaluations=50,seconds=600 --jobs 2
+    """
+    _check_llm(llm)
+    _check_storage_options(options)
+    _check_trace(trace)
+    with _stdout_kept_clean():
+        from bbopt.cli.pairs import read_pairs
+        from bbopt.cli.sources import load_problem
+        from bbopt.running.identity import command_line
+        from bbopt.running.loop import run as run_problem
+
+        built = load_problem(problem, read_pairs("--with", arguments))
+        chosen = _build(built, optimizer, read_pairs("--set", settings), options)
+        is_quiet = ctx.find_root().params["quiet"] or mpirun.rank() > 0
+        progress = sys.stderr.isatty() and not is_quiet
+        try:
+            result = run_problem(built, chosen, progress=progress, **options)
+        except KeyboardInterrupt:  # the second one
+            complain("aborted", _how_to_go_on(options["storage"], command_line()))
+            return FAILED
+    if mpirun.rank() == 0:
+        _print(result, built, as_json)
+        if trace is not None:
+            _write_trace(result, trace)
+    what, reason = _verdict(result)
+    if reason:
+        complain(what, reason)
+    return FAILED if reason else 0
+
+
+def _check_llm(specs: tuple[str, ...]) -> None:
+    for given in specs:
+        if given.rpartition("=")[2] != "none":
+            raise UsageError(
+                f"--llm {given!r}: language models are not part of this version; "
+                "only 'none' is accepted"
+            )
+
+
+def _check_storage_options(options: dict[str, Any]) -> None:
+    for option in ("name", "resume", "snapshots"):
+        if options[option] and options["storage"] is None:
+            raise UsageError(f"--{option} needs --storage")
+
+
+def _check_trace(trace: str | None) -> None:
+    """Refuse a file that could not be written, before anything is spent."""
+    if trace is None:
+        return
+    path = Path(trace)
+    if not path.parent.is_dir():
+        raise UsageError(f"--trace {trace}: no such folder: {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"--trace {trace}: this is a folder")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--trace {trace}: not writable")
+
+
+def _build(
+    problem: Problem, name: str, settings: dict[str, Any], options: dict[str, Any]
+) -> Optimizer:
+    """The optimizer, with the seed that was given, else that of the study to be resumed."""
+    from bbopt import registry
+    from bbopt.running.loop import auto
+
+    seed, worker = options["seed"], options["worker"]
+    name = auto(problem.spec) if name == "auto" else name
+    registry.optimizer_class(name)
+    if seed is None and options["resume"]:
+        seed = _stored_seed(options["storage"], options["name"] or problem.name, worker)
+    return registry.optimizer(name, problem.spec, seed=seed or 0, worker=worker, **settings)
+
+
+def _stored_seed(storage: str, study: str, worker: int) -> int | None:
+    from bbopt.running.studies import read_study
+
+    try:
+        workers = read_study(storage, study).workers
+    except (UnknownName, StorageError):  # a new study, or the run itself will say what is wrong
+        return None
+    seed: int | None = workers.get(worker, {}).get("seed")
+    return seed
+
+
+@contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """Whatever evaluations print, here or in another process, goes to stderr.
+
+    Stdout then holds the result and nothing else.
+    """
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def _print(result: Result, problem: Problem, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        return
+    from bbopt.cli.summary import print_summary
+
+    print_summary(result, problem.spec)
+
+
+def _write_trace(result: Result, trace: str) -> None:
+    try:
+        result.to_csv(trace)
+    except OSError as error:
+        raise BBOptError(f"--trace {trace}: {error.strerror}") from None
+
+
+def _verdict(result: Result) -> tuple[str, str]:
+    """What went wrong, and why; the reason is empty where nothing did."""
+    if result.stop_reason == "interrupted":
+        return "interrupted", _how_to_go_on(result.storage, result.metadata["command"])
+    errors = (e.outcome.error for e in reversed(result.trials))
+    last_error = next((error for error in errors if error is not None), None)
+    tail = f"; the last error: {last_error}" if last_error else ""
+    if result.stop_reason == "max_failures":
+        return "error", f"stopped after {result.spent.failures} failed trials{tail}"
+    if result.best is None:
+        return "error", f"no evaluation gave a candidate that can be used{tail}"
+    return "", ""
+
+
+def _how_to_go_on(storage: str | None, command: str) -> str:
+    if storage is None:
+        return "nothing is stored; with --storage, the run could go on"
+    return f"go on with: {command}" + ("" if "--resume" in shlex.split(command) else " --resume")

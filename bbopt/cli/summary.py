@@ -1,0 +1,60 @@
+"""A finished run, for people."""
+
+from __future__ import annotations
+
+from bbopt.cli.layout import best_text, params_text, print_fields, print_title, value_text
+from bbopt.running.result import Result
+from bbopt.spec import Spec
+
+
+def print_summary(result: Result, spec: Spec) -> None:
+    """Print what a run found, what it spent, and how it can go on."""
+    about = result.metadata
+    print_title(f"{about['problem']}, {spec.direction}d by {about['optimizer']}")
+    fields = []
+    if result.best is not None:
+        fields.append(("best value", best_text(result.best)))
+    for label, value in (("true value", result.true_value), ("test value", result.test_value)):
+        if value is not None:
+            fields.append((label, value_text(value)))
+    if result.initial_value is not None:
+        fields.append(("initial value", _initial(result, spec)))
+    if result.best is not None:
+        fields.append(("best params", params_text(result.best.params)))
+    fields.append(("evaluations", _evaluations(result)))
+    fields += _spent(result)
+    fields.append(("stopped by", result.stop_reason))
+    if result.storage is not None:
+        fields.append(("stored", f"study {result.study!r} in {result.storage}"))
+    print_fields(fields)
+
+
+def _initial(result: Result, spec: Spec) -> str:
+    assert result.initial_value is not None
+    text = value_text(result.initial_value)
+    if result.best is not None:
+        gain = spec.sign * (result.initial_value - result.best.value)
+        text += f" (improved by {gain:.4g})" if gain > 0 else " (not improved)"
+    return text
+
+
+def _evaluations(result: Result) -> str:
+    spent = result.spent
+    text = f"{spent.evaluations}"
+    if result.trials:
+        text += f" ({result.n_unique} different)"
+    return text + (f", {spent.failures} trials failed" if spent.failures else "")
+
+
+def _spent(result: Result) -> list[tuple[str, str]]:
+    spent, usage = result.spent, result.spent.usage
+    fields = []
+    if spent.cost or usage.cost:
+        fields.append(("cost", f"{spent.cost + usage.cost:.6g}"))
+    if usage.llm_calls:
+        fields.append(("language model", f"{usage.llm_calls} calls, {usage.tokens} tokens"))
+    fields.append(
+        ("seconds", f"{spent.seconds:.3g}, of which {spent.overhead_seconds:.2g} between evaluations")
+    )
+    fields.append(("seed", str(result.metadata["seed"])))
+    return fields
