@@ -22,9 +22,8 @@ test: embedded ## every test and doctest that is not slow (minutes)
 test-slow: embedded ## the slow tests (tens of minutes)
 	.venv/bin/pytest -n 2 -m 'slow and not ulfm' || [ $$? -eq 5 ] # 5: there is none
 
-CORE_TESTS := tests/contract tests/running tests/test_extras.py
 test-core: .venv-core/installed ## the core without any extra: contract, storage, what it says of extras
-	.venv-core/bin/pytest -n 2 $(CORE_TESTS)
+	.venv-core/bin/pytest -n 2 tests/contract tests/running tests/test_*.py
 
 test-ulfm: .venv-ulfm/installed ## fault tolerance under Open MPI
 	.venv-ulfm/bin/pytest -m ulfm tests || [ $$? -eq 5 ] # 5: there is none

@@ -99,6 +99,12 @@ def test_a_single_observation_has_no_standard_error():
     assert (best.stderr, best.count) == (None, 1)
 
 
+def test_the_mean_of_a_candidate_is_that_of_all_its_values():
+    archive = archive_of((1, [0.1, 0.3]), (2, [math.nan]), (1, [0.5]))
+    assert archive.mean({"x": 1}) == pytest.approx(0.3)
+    assert archive.mean({"x": 2}) is None
+
+
 def test_what_gave_no_value_is_no_candidate():
     archive = archive_of((1, [math.nan]), (2, []))
     assert len(archive) == 0

@@ -68,7 +68,9 @@ class Cell:
         return f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def __str__(self) -> str:
-        return f"{self.problem_label}, {self.budget_label}, {self.optimizer_label}, seed {self.seed}"
+        return (
+            f"{self.problem_label}, {self.budget_label}, {self.optimizer_label}, seed {self.seed}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""

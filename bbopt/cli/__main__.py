@@ -6,6 +6,7 @@ import importlib
 import logging
 import sys
 import traceback
+from functools import partial
 from typing import Any, NoReturn
 
 import click
@@ -15,15 +16,21 @@ from bbopt.cli.messages import OneLineHandler, complain
 from bbopt.errors import BBOptError, UnknownName, UsageError
 
 COMMANDS = {
-    "run": ("bbopt.cli.run:run", "Optimise a problem within a budget."),
-    "problems": ("bbopt.cli.inspect:problems", "List the problems, or describe one."),
-    "optimizers": ("bbopt.cli.inspect:optimizers", "List the optimizers, or describe one."),
-    "cite": ("bbopt.cli.inspect:cite", "Print the BibTeX of a method."),
-    "show": ("bbopt.cli.show:show", "Show what a storage holds."),
-    "ask": ("bbopt.cli.experiment:ask", "Get trials to carry out by hand."),
-    "tell": ("bbopt.cli.experiment:tell", "Report what came of a trial carried out by hand."),
-    "bench": ("bbopt.cli.bench:bench", "Run a suite of benchmarks."),
-    "report": ("bbopt.cli.bench:report", "Write the report of a suite as one page."),
+    "run": ("bbopt.cli.run:run", "Optimise PROBLEM within a budget."),
+    "problems": ("bbopt.cli.inspect:problems", "List the problems, or describe the problem NAME."),
+    "optimizers": (
+        "bbopt.cli.inspect:optimizers",
+        "List the optimizers, or describe the optimizer NAME.",
+    ),
+    "cite": ("bbopt.cli.inspect:cite", "Print the BibTeX of the method NAME, or of bbopt itself."),
+    "show": ("bbopt.cli.show:show", "Show the studies of STORAGE, a journal file or a URL."),
+    "ask": ("bbopt.cli.experiment:ask", "Get trials to carry out by hand, as a JSON list."),
+    "tell": (
+        "bbopt.cli.experiment:tell",
+        "Report what came of the trial NUMBER that was carried out by hand.",
+    ),
+    "bench": ("bbopt.cli.bench:bench", "Run a SUITE: every problem with every optimizer and every seed."),
+    "report": ("bbopt.cli.bench:report", "Write the report of the bench in DIR as one page, and print its path."),
 }
 """Subcommand -> where it is defined, and its line in ``bbopt --help``."""
 
@@ -68,9 +75,8 @@ class Commands(click.Group):
         except BBOptError as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
-            failure = click.ClickException(str(error))
-            failure.exit_code = 2 if isinstance(error, UsageError) else 1
-            raise failure from None
+            kind = click.UsageError if isinstance(error, UsageError) else click.ClickException
+            raise kind(str(error)) from None
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run the command and leave with its exit code; an error is one line on stderr."""
@@ -106,13 +112,14 @@ def commands(ctx: click.Context, verbose: int, quiet: bool, debug: bool) -> None
     handler, before = OneLineHandler(), logger.level
     logger.addHandler(handler)
     logger.setLevel(level)
-    ctx.call_on_close(lambda: (logger.removeHandler(handler), logger.setLevel(before)))
+    ctx.call_on_close(partial(logger.removeHandler, handler))
+    ctx.call_on_close(partial(logger.setLevel, before))
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
-def main() -> NoReturn:
-    """Run the command line."""
+def main() -> None:
+    """Run the command line; leaves with its exit code."""
     commands()
 
 

@@ -27,11 +27,19 @@ FAILED = 1
 
 @click.command()
 @click.argument("problem")
-@click.option("--with", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of it.")
 @click.option(
-    "--optimizer", default="auto", show_default=True, metavar="NAME", help="Who proposes."
+    "--with", "arguments", multiple=True, metavar="KEY=VALUE", help="An argument of the problem."
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of it.")
+@click.option(
+    "--optimizer",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Who proposes; 'bbopt optimizers' lists them.",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the optimizer."
+)
 @click.option(
     "--budget",
     required=True,
@@ -54,17 +62,26 @@ FAILED = 1
 )
 @click.option("--snapshots", metavar="FOLDER", help="Where the optimizer's state is saved.")
 @click.option(
-    "--warm-start", metavar="FILE.csv|STORAGE", help="Earlier results to learn from, off the budget."
+    "--warm-start",
+    metavar="FILE.csv|STORAGE",
+    help="Earlier results to learn from, off the budget.",
 )
-@click.option("--confirm", type=float, metavar="SHARE", help="Held back to measure the best again.")
+@click.option(
+    "--confirm",
+    type=float,
+    metavar="SHARE",
+    help="Share of the evaluations held back to measure the best few again.",
+)
 @click.option("--target", type=float, help="Stop at a value that good.")
-@click.option("--patience", type=int, help="Stop after so many evaluations without a better value.")
-@click.option("--max-failures", type=int, help="Stop after more failed trials.")
+@click.option("--patience", type=int, help="Stop after so many evaluations without a better one.")
+@click.option("--max-failures", type=int, help="Stop after more failed trials than that.")
+@click.option("--timeout", "evaluation_timeout", type=float, help="Seconds for one evaluation.")
 @click.option(
-    "--timeout", "evaluation_timeout", type=float, help="Seconds after which one is given up."
-)
-@click.option(
-    "--retries", type=int, default=0, show_default=True, help="Of an evaluation that raised or died."
+    "--retries",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Further attempts where one raised, died or timed out.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 @click.option("--trace", metavar="FILE.csv", help="Write one line a trial.")
@@ -77,6 +94,7 @@ FAILED = 1
 @click.pass_context
 def run(
     ctx: click.Context,
+    /,
     problem: str,
     arguments: tuple[str, ...],
     optimizer: str,
@@ -98,7 +116,7 @@ def run(
     bbopt run hpo/digits-svm --optimizer optuna:tpe --budget 60 --storage runs.journal --resume
     bbopt run synthetic/branin --with noise=0.3 --budget 100 --confirm 0.2 --json
     bbopt run oven.py:Oven --budget evaluations=50,seconds=600 --jobs 2
-    """
+    """  # noqa: D301 - \b keeps click from wrapping what follows
     _check_llm(llm)
     _check_storage_options(options)
     _check_trace(trace)

@@ -19,7 +19,9 @@ from typing import Any
 
 from bbopt import registry
 from bbopt.base import Problem
-from bbopt.errors import UnknownName, UsageError
+from bbopt.errors import UsageError
+
+_HINT = "a plain function is made a problem by bbopt.function.FunctionProblem(function, space)"
 
 
 def load_problem(source: str, arguments: Mapping[str, Any]) -> Problem:
@@ -28,9 +30,9 @@ def load_problem(source: str, arguments: Mapping[str, Any]) -> Problem:
     Raises
     ------
     UnknownName
-        If there is no such problem, or no such attribute in the user's module.
+        If there is no such problem.
     UsageError
-        If the user's module cannot be imported, the attribute is nothing that gives a
+        If the user's module cannot be imported, has no such attribute or one that gives no
         problem, or the arguments are not those that it takes.
     """
     where, colon, attribute = source.rpartition(":")
@@ -54,7 +56,8 @@ def load_problem(source: str, arguments: Mapping[str, Any]) -> Problem:
 def _load_module(name: str) -> ModuleType:
     """Import a module, also from the current folder, as ``python -m`` does."""
     _search_first(Path.cwd())
-    return _executed(name, lambda: importlib.import_module(name))
+    module: ModuleType = _executed(name, lambda: importlib.import_module(name))
+    return module
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -92,7 +95,7 @@ def _attribute(module: ModuleType, where: str, name: str) -> Any:
     if hasattr(module, name):
         return getattr(module, name)
     usable = [n for n, thing in vars(module).items() if _is_usable(module, n, thing)]
-    raise UnknownName(f"problem in {where}", name, usable or ["none"])
+    raise UsageError(f"{where} has no {name!r}; problems in it may be: {', '.join(usable) or '-'}")
 
 
 def _is_usable(module: ModuleType, name: str, thing: Any) -> bool:
@@ -111,12 +114,12 @@ def _build(source: str, thing: Any, arguments: Mapping[str, Any]) -> Problem:
     try:
         inspect.signature(thing).bind(**arguments)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"problem {source!r} (--with KEY=VALUE): {error}") from None
+        hint = f"; {_HINT}" if inspect.isfunction(thing) else ""
+        raise UsageError(f"problem {source!r} (--with KEY=VALUE): {error}{hint}") from None
     problem = _executed(source, lambda: thing(**arguments))
     if not isinstance(problem, Problem):
         raise UsageError(
-            f"problem {source!r} must give a bbopt.Problem, got {type(problem).__name__} "
-            "(a plain function is made one by bbopt.function.FunctionProblem)"
+            f"problem {source!r} must give a bbopt.Problem, got {type(problem).__name__}; {_HINT}"
         )
     return problem
 

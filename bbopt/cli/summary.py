@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as dataclass_fields
+
+from bbopt.budget import Budget
 from bbopt.cli.layout import best_text, params_text, print_fields, print_title, value_text
 from bbopt.running.result import Result
 from bbopt.spec import Spec
@@ -23,9 +26,13 @@ def print_summary(result: Result, spec: Spec) -> None:
         fields.append(("best params", params_text(result.best.params)))
     fields.append(("evaluations", _evaluations(result)))
     fields += _spent(result)
-    fields.append(("stopped by", result.stop_reason))
+    is_axis = result.stop_reason in {axis.name for axis in dataclass_fields(Budget)}
+    stop = f"budget of {result.stop_reason}" if is_axis else result.stop_reason
+    fields.append(("stopped by", stop))
     if result.storage is not None:
         fields.append(("stored", f"study {result.study!r} in {result.storage}"))
+        if is_axis:
+            fields.append(("go on", "with a larger --budget and --resume"))
     print_fields(fields)
 
 
@@ -54,7 +61,10 @@ def _spent(result: Result) -> list[tuple[str, str]]:
     if usage.llm_calls:
         fields.append(("language model", f"{usage.llm_calls} calls, {usage.tokens} tokens"))
     fields.append(
-        ("seconds", f"{spent.seconds:.3g}, of which {spent.overhead_seconds:.2g} between evaluations")
+        (
+            "seconds",
+            f"{spent.seconds:.3g}, of which {spent.overhead_seconds:.2g} between evaluations",
+        )
     )
     fields.append(("seed", str(result.metadata["seed"])))
     return fields

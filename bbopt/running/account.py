@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Hashable
 from dataclasses import replace
 
 from bbopt.archive import Archive
@@ -38,7 +39,7 @@ class Account:
         self._options = options
         self._record: float | None = None  # least loss of ``best`` so far, and when
         self._record_at = 0
-        self._last_params: Params | None = None
+        self._last: Hashable = None  # the key of the params opened last
         self._started = time.monotonic()
         self._earlier = (0.0, 0.0)  # seconds and overhead of earlier sessions
 
@@ -56,11 +57,11 @@ class Account:
     def opened(self, params: Params) -> None:
         """A trial of these params follows the one before it."""
         self.meter.switches += self.is_switch(params)
-        self._last_params = params
+        self._last = self._space.key(params)
 
     def is_switch(self, params: Params) -> bool:
         """Whether evaluating these params next is a switch; the first trial is free."""
-        return self._last_params is not None and params != self._last_params
+        return self._last is not None and self._space.key(params) != self._last
 
     def told(self, worker: int, trial: Trial, outcome: Outcome, *, counts: bool = True) -> None:
         """An outcome was told; ``counts`` is False for those that this study did not pay."""

@@ -7,7 +7,7 @@ its trial and its index alone, so results never depend on jobs, order or ranks.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import lru_cache
 from pickle import PicklingError
@@ -68,7 +68,7 @@ def evaluate_block(problem: Problem, block: Block) -> Outcome:
     """Evaluate one block; whatever goes wrong is in the outcome, never raised."""
     try:
         return _checked(problem.evaluate(block.trial, block.rng()), block.trial.repeats)
-    except Exception as error:  # noqa: BLE001 - the evaluation boundary: recorded, survived
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the evaluation boundary: recorded
         return failed_block(block, error)
 
 
@@ -77,7 +77,7 @@ async def evaluate_block_async(problem: Problem, block: Block) -> Outcome:
     try:
         value: Awaitable[Any] = problem.evaluate(block.trial, block.rng())
         return _checked(await value, block.trial.repeats)
-    except Exception as error:  # noqa: BLE001 - the evaluation boundary: recorded, survived
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the evaluation boundary: recorded
         return failed_block(block, error)
 
 
@@ -88,6 +88,11 @@ def failed_block(block: Block, error: BaseException | str) -> Outcome:
     return Outcome.failure(error, block.trial.repeats)
 
 
+def timed_out(block: Block, timeout: float | None) -> Outcome:
+    """The outcome of a block that was given up."""
+    return failed_block(block, f"timed out after {timeout:g} s" if timeout else "timed out")
+
+
 def is_coroutine(problem: Problem) -> bool:
     """Whether the problem's ``evaluate`` is ``async def``."""
     return inspect.iscoroutinefunction(problem.evaluate)
@@ -96,12 +101,26 @@ def is_coroutine(problem: Problem) -> bool:
 class Portable:
     """A problem that travels to another process, also one made of lambdas and closures.
 
-    Pickled with cloudpickle once; a process that receives it many times unpickles it once.
+    Pickled with cloudpickle once; a process that receives it many times rebuilds it once.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self._payload: bytes | None = None
+    def __init__(self, problem: Problem | None, payload: bytes | None = None) -> None:
+        self._problem = problem
+        self._payload = payload
+
+    @property
+    def problem(self) -> Problem:
+        """The problem.
+
+        Raises
+        ------
+        UsageError
+            If it was sent here and cannot be rebuilt.
+        """
+        if self._problem is None:
+            assert self._payload is not None
+            self._problem = unpack(self._payload)
+        return self._problem
 
     def payload(self) -> bytes:
         """The pickled problem.
@@ -114,27 +133,39 @@ class Portable:
         import cloudpickle
 
         if self._payload is None:
+            problem = self.problem
             try:
-                self._payload = cloudpickle.dumps(self.problem)
+                self._payload = cloudpickle.dumps(problem)
             except (TypeError, ValueError, AttributeError, PicklingError) as error:
                 raise UsageError(
-                    f"problem {self.problem.name!r} cannot be sent to another process ({error}); "
+                    f"problem {problem.name!r} cannot be sent to another process ({error}); "
                     "use jobs=1, or executor=ThreadPoolExecutor(...)"
                 ) from None
         return self._payload
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Portable], tuple[bytes]]:
-        return unpack, (self.payload(),)
+    def __reduce__(self) -> tuple[type[Portable], tuple[None, bytes]]:
+        return Portable, (None, self.payload())
 
 
 @lru_cache(maxsize=8)
-def unpack(payload: bytes) -> Portable:
-    """The problem that was sent; unpickled once in each process."""
+def unpack(payload: bytes) -> Problem:
+    """The problem that was sent.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be rebuilt here, such as for a module that is not found.
+    """
     import cloudpickle
 
-    portable = Portable(cloudpickle.loads(payload))
-    portable._payload = payload
-    return portable
+    try:
+        problem: Problem = cloudpickle.loads(payload)
+    except Exception as error:  # noqa: BLE001 - any module that it imports runs its code here
+        raise UsageError(
+            f"the problem cannot be rebuilt in another process ({type(error).__name__}: {error}); "
+            "use jobs=1, or executor=ThreadPoolExecutor(...)"
+        ) from None
+    return problem
 
 
 def _checked(value: Any, repeats: int) -> Outcome:

@@ -24,22 +24,25 @@ def confirm(session: Session) -> Best | None:
 
     None where nothing is held back, nothing was found, or the run was stopped hard.
     """
-    n = session.n_confirm
-    if session.options.budget.evaluations is not None:  # other workers may have used it up
-        n = min(n, session.options.budget.evaluations - session.account.meter.evaluations)
+    if any(row.place.get("share") != session.n_confirm for row in session.confirming):
+        session.tell_stale_confirmation()  # of another budget
+    n = min(session.n_confirm, _room(session))
+    if n < 1 or session.is_hard_stopped():
+        return None
     candidates = _candidates(session, min(MAX_CANDIDATES, n // 4))
-    if n < 1 or not candidates or session.is_hard_stopped():
+    if not candidates:
         return None
     if len(candidates) > 1:
         each = n // 2 // len(candidates)
         outcomes = _evaluate(session, candidates, each)
         if outcomes is None:
             return None
-        losses = [session.spec.sign * o.mean if o.count else math.inf for o in outcomes]
+        sign = session.spec.sign
+        losses = [sign * o.mean if o.count and o.feasible else math.inf for o in outcomes]
         candidates = [candidates[losses.index(min(losses))]]
         n -= each * len(outcomes)
     final = _evaluate(session, candidates, n)
-    if final is None or not final[0].count:
+    if final is None or not final[0].count or not final[0].feasible:
         return None
     outcome = final[0]
     stderr = None
@@ -51,18 +54,28 @@ def confirm(session: Session) -> Best | None:
 def _candidates(session: Session, k: int) -> list[Params]:
     """The method's own choice, then the best by pooled observations; all different."""
     best = session.optimizer.best
-    chosen = [] if best is None else [best.params]
-    for other in session.account.archive.top(k + 1):
-        if other.params not in chosen:
-            chosen.append(other.params)
+    top = ([] if best is None else [best]) + session.account.archive.top(k + 1)
+    chosen = list({session.spec.space.key(one.params): one.params for one in top}.values())
     limit = session.options.budget.switches
-    if limit is not None:  # each change of candidate is a switch
-        k = min(k, limit - session.account.meter.switches)
+    if chosen and limit is not None:  # each change of candidate is a switch, the last one too
+        rest = limit - session.account.meter.switches - session.account.is_switch(chosen[0])
+        if rest < 0:
+            return []
+        k = min(k, rest)
     return chosen[: max(k, 1)]
 
 
 def _evaluate(session: Session, candidates: list[Params], repeats: int) -> list[Outcome] | None:
     """Evaluate each candidate; those that the log has already are not evaluated again."""
+    key = session.spec.space.key
+    for row, params in zip(session.confirming, candidates, strict=False):
+        if key(row.trial.params) != key(params) or row.trial.repeats != repeats:
+            session.tell_stale_confirmation()  # other workers' results have changed the choice
+            break
+    if not session.confirming:
+        repeats = min(repeats, _room(session) // len(candidates))
+        if repeats < 1:
+            return None
     opened = [_open(session, params, repeats) for params in candidates]
     session.evaluate(opened)
     outcomes = [trial.outcome for trial in opened if trial.outcome is not None]
@@ -72,9 +85,7 @@ def _evaluate(session: Session, candidates: list[Params], repeats: int) -> list[
 def _open(session: Session, params: Params, repeats: int) -> OpenTrial:
     if session.confirming:
         row = session.confirming.pop(0)
-        if row.trial.params == params and row.trial.repeats == repeats:
-            return OpenTrial(row.trial, None, row.id, row.partial, outcome=row.outcome)
-        session.tell_row(row)
+        return OpenTrial(row.trial, None, row.id, row.partial, outcome=row.outcome)
     number = session.optimizer.next_number
     session.optimizer.next_number += 1
     trial = Trial(number, params, repeats, {"confirm": True})
@@ -87,5 +98,11 @@ def _open(session: Session, params: Params, repeats: int) -> OpenTrial:
         trial = replace(trial, context={**trial.context, "examples": tuple(drawn[:repeats])})
     opened = OpenTrial(trial, None)
     if session.log is not None:
-        opened.row = session.log.create(trial, place={})
+        opened.row = session.log.create(trial, place={"share": session.n_confirm})
     return opened
+
+
+def _room(session: Session) -> int:
+    """How many evaluations the budget still has; other workers may have used it up."""
+    limit = session.options.budget.evaluations
+    return 0 if limit is None else limit - session.account.meter.evaluations

@@ -46,22 +46,32 @@ class _KillSafeLock(JournalFileSymlinkLock):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
+        self._path = path
         # another spelling of the same file marks the link as bbopt's
-        self._lock_target_file = os.path.join(path.parent, ".", path.name)
+        self._lock_target_file = os.path.join(path.parent.resolve(), ".", path.name)
         self._guard_file = Path(f"{path}.bbopt", "journal.flock")
         self._guard_file.parent.mkdir(parents=True, exist_ok=True)
         self._guard = -1
 
     def acquire(self) -> bool:
         guard = os.open(self._guard_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        self._guard = guard
         try:
-            if os.readlink(self._lock_file) == self._lock_target_file:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            if self._is_left_behind():
+                _mend_tail(self._path)  # its maker may have been writing
                 os.unlink(self._lock_file)
-        except FileNotFoundError:
-            pass
-        return super().acquire()
+            is_acquired = super().acquire()
+        except BaseException:
+            os.close(guard)
+            raise
+        self._guard = guard
+        return is_acquired
+
+    def _is_left_behind(self) -> bool:
+        try:
+            return os.readlink(self._lock_file) == self._lock_target_file
+        except OSError:
+            return False
 
     def release(self) -> None:
         try:

@@ -27,7 +27,7 @@ from bbopt.running.session import Session
 from bbopt.running.signals import interruptible
 from bbopt.running.snapshot import Snapshots
 from bbopt.running.storage import StudyLog
-from bbopt.running.warm_start import read_warm_start, tell_warm_start
+from bbopt.running.warm_start import Finished, read_warm_start, tell_warm_start
 from bbopt.space import Space
 from bbopt.spec import Direction, Spec
 
@@ -154,6 +154,10 @@ def run(
     )
     checks.integer("worker", worker, 0)
     by_rounds = _solves(optimizer) and _goes_by_rounds(problem, options)
+    # what is wrong with these is said before a study is made
+    earlier = [] if warm_start is None else read_warm_start(warm_start, problem.spec.space)
+    if isinstance(optimizer, str):
+        registry.optimizer(optimizer, problem.spec, seed=seed or 0, worker=worker)
 
     def here(options: Options, *, is_writer: bool = True) -> Result:
         with ExitStack() as stack:
@@ -174,7 +178,7 @@ def run(
             if by_rounds:
                 return run_rounds(problem, chosen, options, about, log, kept, show)
             session = Session(problem, chosen, options, log=log, snapshots=kept, progress=show)
-            return _search(session, about, warm_start)
+            return _search(session, about, earlier, str(warm_start))
 
     if mpirun.n_ranks() == 1:
         return here(options)
@@ -298,13 +302,15 @@ def _snapshots(log: StudyLog, optimizer: Optimizer, folder: str | Path | None) -
     return Snapshots(chosen, log.name, log.worker)
 
 
-def _search(session: Session, about: dict[str, Any], warm_start: str | Path | None) -> Result:
-    """Restore, search, confirm, and gather the result."""
+def _search(
+    session: Session, about: dict[str, Any], earlier: Sequence[Finished], warm_start: str
+) -> Result:
+    """Restore, search, confirm, and gather the result; ``earlier`` comes from ``warm_start``."""
     log, optimizer = session.log, session.optimizer
     if log is not None:
         restore(session, log.rows())
-    if warm_start is not None:
-        tell_warm_start(session, read_warm_start(warm_start, session.spec.space), str(warm_start))
+    if earlier:
+        tell_warm_start(session, earlier, warm_start)
     with session, interruptible(session.interrupt):
         session.search()
         stop = session.stop or "exhausted"

@@ -42,15 +42,15 @@ class Options:
     callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
-        checks.integer("jobs", self.jobs, 1)
-        checks.integer("retries", self.retries, 0)
+        whole = {"jobs": 1, "retries": 0, "in_flight": 1, "max_failures": 0, "patience": 1}
+        for name, low in whole.items():
+            value = getattr(self, name)
+            if value is not None or name in ("jobs", "retries"):
+                object.__setattr__(self, name, checks.integer(name, value, low))
         if self.executor is not None and not hasattr(self.executor, "submit"):
             raise UsageError(
                 f"executor must be a concurrent.futures.Executor, got {self.executor!r}"
             )
-        for name, low in (("in_flight", 1), ("max_failures", 0), ("patience", 1)):
-            if getattr(self, name) is not None:
-                checks.integer(name, getattr(self, name), low)
         if self.target is not None:
             checks.number("target", self.target)
         if self.confirm is not None and not 0 <= checks.number("confirm", self.confirm) < 1:
@@ -80,7 +80,8 @@ class Options:
             share = 0.0 if spec.deterministic is True else optimizer.confirm
         if not share or self.budget.evaluations is None:
             return 0
-        return min(math.ceil(share * self.budget.evaluations), self.budget.evaluations - 1)
+        held_back = math.ceil(round(share * self.budget.evaluations, 9))  # 0.07 * 100 is above 7
+        return min(held_back, self.budget.evaluations - 1)
 
 
 class RunArguments(TypedDict, total=False):

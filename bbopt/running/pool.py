@@ -1,22 +1,21 @@
 """Who carries out evaluations: this process, replaceable processes, an executor, a loop.
 
-Each pool takes blocks and calls ``done(outcome)`` once for each of them, from whichever
+Each pool takes blocks and calls ``done`` once for each of them with its outcome, from whichever
 thread learns of it first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import context, popen_forkserver
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from queue import SimpleQueue
+from typing import Protocol, TypeAlias
 
 from bbopt.base import Problem
+from bbopt.errors import UsageError
 from bbopt.running.blocks import (
     Block,
     Portable,
@@ -24,14 +23,15 @@ from bbopt.running.blocks import (
     evaluate_block_async,
     failed_block,
     is_coroutine,
-    unpack,
+    timed_out,
 )
+from bbopt.running.processes import WorkerProcess
 from bbopt.trial import Outcome
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+Answer: TypeAlias = Outcome | UsageError
+"""What came of a block, or why the problem cannot be evaluated in that pool at all."""
 
-Done: TypeAlias = Callable[[Outcome], None]
+Done: TypeAlias = Callable[[Answer], None]
 
 
 class Pool(Protocol):
@@ -41,7 +41,7 @@ class Pool(Protocol):
     """How many blocks it works on at once."""
 
     def submit(self, block: Block, done: Done) -> None:
-        """Evaluate a block and call ``done`` once with its outcome."""
+        """Evaluate a block and call ``done`` once with what came of it."""
 
     def take_busy_seconds(self) -> float:
         """Seconds since the last call in which ``submit`` itself was evaluating."""
@@ -101,32 +101,38 @@ class SerialPool:
 
 
 class ProcessPool(_Background):
-    """Replaceable processes: a hung or dead one costs its block and is started anew."""
+    """Replaceable processes, each served by a thread that waits for it."""
 
     def __init__(self, problem: Problem, jobs: int, timeout: float | None) -> None:
-        import pebble
-
         self.capacity = jobs
-        self._timeout = timeout
-        self._pool: Any = pebble.ProcessPool(
-            max_workers=jobs,
-            initializer=_start_worker,
-            initargs=(Portable(problem).payload(),),
-            context=_ForkServer(),
-        )
+        payload = Portable(problem).payload()
+        self._blocks: SimpleQueue[tuple[Block, Done] | None] = SimpleQueue()
+        self._workers = [WorkerProcess(payload, timeout) for _ in range(jobs)]
+        self._threads = [
+            threading.Thread(target=self._serve, args=[worker], name="bbopt-worker", daemon=True)
+            for worker in self._workers
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, block: Block, done: Done) -> None:
         """Queue a block; its time-out starts when a process takes it up."""
-        future = self._pool.schedule(_evaluate_in_worker, args=(block,), timeout=self._timeout)
-        future.add_done_callback(lambda f: done(_outcome_of(f, block, self._timeout)))
+        self._blocks.put((block, done))
+
+    def _serve(self, worker: WorkerProcess) -> None:
+        while (task := self._blocks.get()) is not None:
+            block, done = task
+            done(worker.evaluate(block))
+        worker.close()
 
     def close(self, *, kill: bool) -> None:
         """End the processes."""
-        if kill:
-            self._pool.stop()
-        else:
-            self._pool.close()
-        self._pool.join()
+        for worker in self._workers if kill else ():
+            worker.kill()
+        for _ in self._threads:
+            self._blocks.put(None)
+        for thread in self._threads:
+            thread.join()
 
 
 class ExecutorPool(_Background):
@@ -151,16 +157,21 @@ class ExecutorPool(_Background):
         """Hand a block to the executor; its time-out starts now."""
         once = _Once(done)
         future = self._executor.submit(_evaluate_portable, self._portable, block)
-        timer = None
-        if self._timeout is not None:
-            timer = threading.Timer(self._timeout, once, [_timed_out(block, self._timeout)])
-            timer.daemon = True
-            timer.start()
+
+        def give_up() -> None:
+            once(timed_out(block, self._timeout))
+            future.cancel()  # if it still waits for its turn
 
         def finished(future: Future[Outcome]) -> None:
             if timer is not None:
                 timer.cancel()
-            once(_outcome_of(future, block, self._timeout))
+            once(_answer_of(future, block))
+
+        timer = None
+        if self._timeout is not None:
+            timer = threading.Timer(self._timeout, give_up)
+            timer.daemon = True
+            timer.start()
 
         future.add_done_callback(finished)
 
@@ -186,10 +197,14 @@ class AsyncPool(_Background):
     def submit(self, block: Block, done: Done) -> None:
         """Start the coroutine."""
         future = asyncio.run_coroutine_threadsafe(self._evaluate(block), self._loop)
-        future.add_done_callback(lambda f: done(_outcome_of(f, block, self._timeout)))
+        future.add_done_callback(lambda f: done(_answer_of(f, block)))
 
     async def _evaluate(self, block: Block) -> Outcome:
-        return await asyncio.wait_for(evaluate_block_async(self._problem, block), self._timeout)
+        evaluation = evaluate_block_async(self._problem, block)
+        try:
+            return await asyncio.wait_for(evaluation, self._timeout)
+        except TimeoutError:
+            return timed_out(block, self._timeout)
 
     def close(self, *, kill: bool) -> None:
         """Cancel what still runs and stop the loop."""
@@ -206,29 +221,21 @@ class _Once:
         self._done: Done | None = done
         self._lock = threading.Lock()
 
-    def __call__(self, outcome: Outcome) -> None:
+    def __call__(self, answer: Answer) -> None:
         with self._lock:
             done, self._done = self._done, None
         if done is not None:
-            done(outcome)
+            done(answer)
 
 
-def _outcome_of(future: Future[Outcome], block: Block, timeout: float | None) -> Outcome:
-    """The block's outcome, or why there is none: time-out, dead process, lost result."""
+def _answer_of(future: Future[Outcome], block: Block) -> Answer:
+    """The block's outcome, or why there is none: a dead process, a lost result."""
     if future.cancelled():
         return failed_block(block, "cancelled")
     error = future.exception()
     if error is None:
         return future.result()
-    if isinstance(error, TimeoutError):
-        return _timed_out(block, timeout)
-    if type(error).__name__ == "ProcessExpired":
-        return failed_block(block, f"the process died: exit code {getattr(error, 'exitcode', '?')}")
-    return failed_block(block, error)
-
-
-def _timed_out(block: Block, timeout: float | None) -> Outcome:
-    return failed_block(block, f"timed out after {timeout:g} s")
+    return error if isinstance(error, UsageError) else failed_block(block, error)
 
 
 def _n_workers(executor: Executor) -> int:
@@ -249,49 +256,3 @@ async def _cancel_all() -> None:
 
 def _evaluate_portable(portable: Portable, block: Block) -> Outcome:
     return evaluate_block(portable.problem, block)
-
-
-# --- inside a worker process ----------------------------------------------------------
-
-_payload = b""
-
-
-def _start_worker(payload: bytes) -> None:
-    global _payload
-    _payload = payload
-
-
-def _evaluate_in_worker(block: Block) -> Outcome:
-    return _evaluate_portable(unpack(_payload), block)
-
-
-# --- how worker processes start -------------------------------------------------------
-# From a fork server: forking this process would copy its threads' locks and its OpenMP
-# state. Without the main module: cloudpickle carries what is defined there by value, and a
-# script needs no ``if __name__ == "__main__"`` guard.
-
-_main_lock = threading.Lock()
-
-
-@contextmanager
-def _hidden_main() -> Iterator[None]:
-    main = sys.modules["__main__"]
-    with _main_lock:
-        saved = {n: main.__dict__.pop(n) for n in ("__file__", "__spec__") if n in main.__dict__}
-        main.__spec__ = None
-        try:
-            yield
-        finally:
-            del main.__spec__
-            vars(main).update({str(name): value for name, value in saved.items()})
-
-
-class _Process(context.ForkServerProcess):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - multiprocessing's name
-        with _hidden_main():
-            return popen_forkserver.Popen(process_obj)
-
-
-class _ForkServer(context.ForkServerContext):
-    Process = _Process

@@ -16,6 +16,7 @@ from typing import Any
 from bbopt.budget import Budget
 from bbopt.errors import UsageError
 from bbopt.running.session import Session
+from bbopt.running.snapshot import fingerprint
 from bbopt.running.storage import Key, Row
 from bbopt.trial import NOTHING, Trial
 
@@ -42,7 +43,7 @@ def restore(session: Session, rows: Sequence[Row]) -> None:
     session.account.resume_clock(max(row.seconds for row in own), max(row.overhead for row in own))
     by_key = {row.key: row for row in rows}
     asks = _asks(own)
-    snapshot = _load_snapshot(session, len(asks))
+    snapshot = _load_snapshot(session, asks, by_key)
     n_asks_known, n_told_known = snapshot.get("n_asks", 0), snapshot.get("n_told", 0)
     diverged = False
     for ask in asks:
@@ -82,14 +83,16 @@ def _asks(own: Sequence[Row]) -> list[LoggedAsk]:
     return asks
 
 
-def _load_snapshot(session: Session, n_asks: int) -> dict[str, Any]:
+def _load_snapshot(
+    session: Session, asks: Sequence[LoggedAsk], by_key: Mapping[Key, Row]
+) -> dict[str, Any]:
     if session.snapshots is None:
         return {}
     snapshot = session.snapshots.read()
     if snapshot is None:
         return {}
-    if snapshot["n_asks"] > n_asks:
-        logger.warning("snapshot %s is ahead of the log: replaying", session.snapshots.path)
+    if not _is_of_this_log(snapshot, asks, by_key):
+        logger.warning("snapshot %s is not of this log: replaying", session.snapshots.path)
         return {}
     try:
         session.optimizer.load_state_dict(snapshot["optimizer"])
@@ -99,14 +102,30 @@ def _load_snapshot(session: Session, n_asks: int) -> dict[str, Any]:
     return snapshot
 
 
+def _is_of_this_log(
+    snapshot: Mapping[str, Any], asks: Sequence[LoggedAsk], by_key: Mapping[Key, Row]
+) -> bool:
+    """Whether the log has the asks that a snapshot knows, and the same outcomes before them."""
+    n_asks: int = snapshot["n_asks"]
+    told = [key for ask in asks[:n_asks] for key in ask.told]
+    told += [(worker, number) for worker, number in snapshot["told"]]
+    link = 0
+    for key in told:
+        row = by_key.get(key)
+        if row is None or row.outcome is None:
+            return False
+        link = fingerprint(link, key, row.outcome)
+    return n_asks <= len(asks) and link == int(snapshot["fingerprint"])
+
+
 def _ask_again(session: Session, ask: LoggedAsk) -> list[Trial] | None:
     """Repeat an ask; None, with a warning, where it gives other trials than the log has."""
-    optimizer = session.optimizer
+    optimizer, key = session.optimizer, session.spec.space.key
     optimizer.next_number = min(_number(row) - position for position, row in ask.rows.items())
     trials = optimizer.ask(ask.n, ask.left)
     for position, row in ask.rows.items():
         asked = row.asked if row.asked is not None else row.trial.params
-        if position >= len(trials) or trials[position].params != asked:
+        if position >= len(trials) or key(trials[position].params) != key(asked):
             logger.warning(
                 "trial %d: the repeated ask gave other params than the log has; "
                 "the rest of the log is told as foreign trials",
@@ -121,11 +140,10 @@ def _ask_again(session: Session, ask: LoggedAsk) -> list[Trial] | None:
 def _open_logged(session: Session, ask: LoggedAsk, *, as_foreign: bool) -> None:
     """Open the trials of an ask that is not repeated."""
     pending = {trial.number: trial for trial in session.optimizer.pending}
-    session.told_since_ask = []
+    session.begin_ask()
     for _, row in sorted(ask.rows.items()):
         asked = None if as_foreign else pending.get(_number(row), _as_asked(row))
         session.admit_logged(row, asked)
-    session.n_asks += 1
 
 
 def _as_asked(row: Row) -> Trial:

@@ -16,12 +16,13 @@ from typing import Any
 
 from bbopt.base import Optimizer, Problem
 from bbopt.budget import Budget
+from bbopt.errors import UsageError
 from bbopt.running.account import Account
 from bbopt.running.blocks import Block, count_blocks, cut
 from bbopt.running.options import Options
-from bbopt.running.pool import Pool, make_pool
+from bbopt.running.pool import Answer, Pool, make_pool
 from bbopt.running.progress import Progress
-from bbopt.running.snapshot import Snapshots
+from bbopt.running.snapshot import Snapshots, fingerprint
 from bbopt.running.storage import FOREIGN_WORKER, Key, Row, StudyLog
 from bbopt.running.table import FreeRows
 from bbopt.trial import NOTHING, Outcome, Trial, merge
@@ -91,6 +92,7 @@ class Session:
     ) -> None:
         self.problem, self.optimizer, self.options = problem, optimizer, options
         self.spec = problem.spec
+        self._key = self.spec.space.key
         self.log, self.snapshots, self.progress = log, snapshots, progress
         self.account = Account(self.spec, options)
         self.stop: str | None = None
@@ -100,17 +102,17 @@ class Session:
         self.confirming: list[Row] = []  # the log's confirming trials that were not told
         self.n_asks = 0
         self.n_told = 0
+        self.fingerprint = 0  # of all that was told, in order
         self.told_since_ask: list[Key] = []
         self.n_confirm = options.n_confirm(self.spec, optimizer)
-        self._budget = options.budget
-        if options.budget.evaluations is not None:
-            rest = options.budget.evaluations - self.n_confirm
-            self._budget = replace(options.budget, evaluations=rest)
+        self._budget = _without(options.budget, self.n_confirm)
         self._free_rows: FreeRows | None = None
         if self.spec.candidates is not None and not optimizer.uses_candidates:
             self._free_rows = FreeRows(self.spec.candidates, self.spec.space)
         self._pool: Pool
         self._running = 0
+        self._is_closed = False
+        self._has_told = True  # something since the last ask
         self._open_evaluations = 0
         self._arrived: SimpleQueue[Any] = SimpleQueue()
         self._lock = threading.Lock()
@@ -123,6 +125,8 @@ class Session:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._lock:  # what is dropped is no failure: it will be evaluated again
+            self._is_closed = True
         self._pool.close(kill=kind is not None)
 
     def search(self) -> None:
@@ -138,8 +142,7 @@ class Session:
                 if not self._running:
                     break
                 self._collect()
-        if self.stop != "interrupted":
-            self._tell_partial()
+        self._settle_partial()
 
     def evaluate(self, trials: Sequence[OpenTrial]) -> None:
         """Evaluate trials of the run's own making and tell them in order, unless stopped."""
@@ -149,12 +152,12 @@ class Session:
         while self._running:
             self._collect()
             self._launch()
-        self.ready.clear()
         for trial in trials:
             if trial.outcome is not None:
                 self.tell(trial)
-            else:
-                self.drop(trial)
+        self._settle_partial()
+        for trial in trials:
+            self.drop(trial)
 
     def interrupt(self) -> None:
         """Start nothing more; what runs is finished, told and stored."""
@@ -165,6 +168,9 @@ class Session:
     def _fill(self) -> None:
         """Ask for as many trials as may be open, if the run goes on."""
         if self.stop is not None:
+            return
+        # with an integer, asks come after tells alone: blocks arrive in any order
+        if self.options.in_flight is not None and not self._has_told:
             return
         left = self.left()
         spent = _spent_axis(left)
@@ -177,8 +183,12 @@ class Session:
             n = min(n, left.evaluations)
         if n < 1:
             return
-        self._tell_stale_confirmation()
+        if self.confirming:
+            self.tell_stale_confirmation()
+            self._fill()  # these were evaluations too
+            return
         asked = self.optimizer.ask(n, left)
+        self._has_told = False
         if asked:
             self.admit_ask(asked, n, left)
         elif not self.open:
@@ -208,7 +218,7 @@ class Session:
         rows = rows or {}
         room = left.evaluations
         place: dict[str, Any] = {"ask": self.n_asks, "n": n, "left": left.to_json()}
-        place["told"], self.told_since_ask = self.told_since_ask, []
+        place["told"] = self.begin_ask()
         for position, trial in enumerate(asked):
             if position in rows:
                 opened = self.admit_logged(rows[position], trial)
@@ -222,14 +232,20 @@ class Session:
                     break
                 opened = OpenTrial(evaluated, trial)
                 if self.log is not None:
-                    moved = trial.params if evaluated.params != trial.params else None
+                    moved = None if evaluated.params is trial.params else trial.params
                     there = {**place, "position": position}
                     opened.row = self.log.create(evaluated, place=there, asked=moved)
                     place.pop("told", None)
                 self.admit(opened)
             if room is not None:
                 room -= opened.trial.repeats
+
+    def begin_ask(self) -> list[Key]:
+        """Count an ask that gave trials; what was told since the one before it."""
+        told, self.told_since_ask = self.told_since_ask, []
         self.n_asks += 1
+        self._has_told = False
+        return told
 
     def admit(self, opened: OpenTrial) -> None:
         """Count a trial as open."""
@@ -254,7 +270,7 @@ class Session:
             if params is None:
                 self.stop = "exhausted"
                 return None
-            if params != trial.params:
+            if self._key(params) != self._key(trial.params):
                 trial = replace(trial, params=params)
         limit = self._budget.switches
         is_over = limit is not None and self.account.meter.switches >= limit
@@ -285,7 +301,15 @@ class Session:
             return True
         if self._budget.cost is None and self._budget.seconds is None:
             return False
-        spent = _spent_axis(replace(self.left(), evaluations=None))
+        left = self.left()
+        if left.cost is not None:
+            meter = replace(self.account.meter)
+            with self._lock:
+                for opened in self.open.values():
+                    for outcome in opened.blocks.values():
+                        meter.add(outcome)
+            left = meter.left(self._budget, proposals=self.optimizer.usage)
+        spent = _spent_axis(replace(left, evaluations=None))
         self.stop = self.stop or spent
         return spent is not None
 
@@ -295,22 +319,24 @@ class Session:
         self._running += 1
         self._pool.submit(block, lambda outcome: self._arrive(opened, index, retries, outcome))
 
-    def _arrive(self, opened: OpenTrial, index: int, retries: int, outcome: Outcome) -> None:
+    def _arrive(self, opened: OpenTrial, index: int, retries: int, answer: Answer) -> None:
         """Take a block's outcome, in whichever thread it comes, and store what is complete."""
         try:
-            if retries and outcome.is_failure and outcome.error is not None:
-                self._arrived.put((opened, index, retries - 1))
+            if isinstance(answer, UsageError):
+                raise answer
+            if retries and answer.is_failure and answer.error is not None:
+                self._arrived.put((opened, index, retries - 1, False))
                 return
             with self._lock:
-                opened.blocks[index] = outcome
-                if self._has_all_blocks(opened):
+                if self._is_closed:
+                    return
+                opened.blocks[index] = answer
+                is_complete = self._has_all_blocks(opened)
+                if is_complete:
                     self.complete(opened)
-                elif self.log is not None and opened.row is not None:
-                    now = time.monotonic()
-                    if now - opened.saved_at > SAVE_BLOCKS_AFTER:
-                        opened.saved_at = now
-                        self.log.save_blocks(opened.row, opened.blocks)
-            self._arrived.put((opened, index, None))
+                elif time.monotonic() - opened.saved_at > SAVE_BLOCKS_AFTER:
+                    self._save_blocks(opened)
+            self._arrived.put((opened, index, None, is_complete))
         except BaseException as error:  # noqa: BLE001 - raised again where the session waits
             self._arrived.put(error)
 
@@ -324,6 +350,11 @@ class Session:
             seconds, overhead = self.account.clock()
             self.log.finish(opened.row, opened.outcome, seconds=seconds, overhead=overhead)
 
+    def _save_blocks(self, opened: OpenTrial) -> None:
+        if self.log is not None and opened.row is not None:
+            opened.saved_at = time.monotonic()
+            self.log.save_blocks(opened.row, opened.blocks)
+
     def _collect(self) -> None:
         """Wait for one block; a trial that it completes becomes ready."""
         start = time.monotonic()
@@ -331,11 +362,11 @@ class Session:
         self.account.waited += time.monotonic() - start + self._pool.take_busy_seconds()
         if isinstance(event, BaseException):
             raise event
-        opened, index, retries = event
+        opened, index, retries, is_complete = event
         self._running -= 1
         if retries is not None and not self.is_hard_stopped():
             self._submit(opened, index, retries)
-        if opened.outcome is not None:
+        if is_complete:
             self.ready.append(opened)
 
     # --- tell -------------------------------------------------------------------------
@@ -374,13 +405,15 @@ class Session:
         """Tell the optimizer, unless it knows from a snapshot, and account for it."""
         if not is_known:
             params = trial.params
-            if asked is not None and params == asked.params:
+            if asked is not None and self._key(params) == self._key(asked.params):
                 params = asked.params
             number = None if asked is None else asked.number
             self.optimizer.tell(Trial(number, params, trial.repeats, trial.context), outcome)
+        self._has_told = True
         self.known.add(key)
         self.told_since_ask.append(key)
         self.n_told += 1
+        self.fingerprint = fingerprint(self.fingerprint, key, outcome)
         self.account.told(key[0], trial, outcome, counts=key[0] != FOREIGN_WORKER)
         self.stop = self.stop or self.account.goal()
 
@@ -398,6 +431,7 @@ class Session:
             "n_asks": self.n_asks,
             "n_told": self.n_told,
             "told": self.told_since_ask,
+            "fingerprint": self.fingerprint,
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -406,10 +440,17 @@ class Session:
         if self.open.pop(opened.number, None) is not None:
             self._open_evaluations -= opened.trial.repeats
 
-    def _tell_partial(self) -> None:
-        """Tell trials of which a hard stop let only some blocks be evaluated."""
+    def _settle_partial(self) -> None:
+        """Tell trials of which a hard stop let only some blocks be evaluated.
+
+        After Ctrl-C these blocks are stored instead: the run may go on as if nothing was.
+        """
         for number in sorted(self.open):
             opened = self.open[number]
+            if self.stop == "interrupted":
+                if opened.blocks and opened.outcome is None:
+                    self._save_blocks(opened)
+                continue
             if opened.blocks and opened.outcome is None:
                 self.complete(opened)
             if opened.outcome is not None:
@@ -422,7 +463,7 @@ class Session:
         for row in self.log.news():
             self.tell_row(row)
 
-    def _tell_stale_confirmation(self) -> None:
+    def tell_stale_confirmation(self) -> None:
         """The search goes on after an earlier session's confirmation: its trials are news."""
         for row in self.confirming:
             self.tell_row(row)
@@ -430,8 +471,21 @@ class Session:
 
     def tell_row(self, row: Row, *, is_known: bool = False) -> None:
         """Tell a finished row of the log that the optimizer did not ask for."""
-        if row.outcome is not None and row.key not in self.known:
-            self.tell_outcome(row.key, row.trial, row.outcome, is_known=is_known)
+        if row.outcome is None or row.key in self.known:
+            return
+        if row.key[0] == self.optimizer.worker:  # one that confirmed
+            self.account.opened(row.trial.params)
+        elif self._free_rows is not None:
+            self._free_rows.take(row.trial.params)
+        self.tell_outcome(row.key, row.trial, row.outcome, is_known=is_known)
+
+
+def _without(budget: Budget, n_confirm: int) -> Budget:
+    """The budget of the search: what confirming needs, a switch included, is held back."""
+    if not n_confirm or budget.evaluations is None:
+        return budget
+    switches = None if budget.switches is None else max(budget.switches - 1, 0)
+    return replace(budget, evaluations=budget.evaluations - n_confirm, switches=switches)
 
 
 def _spent_axis(left: Budget) -> str | None:

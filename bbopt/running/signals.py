@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -23,8 +24,13 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
         return
     interrupted = False
 
+    process = os.getpid()
+
     def stop(number: int, frame: Any) -> None:
         nonlocal interrupted
+        if os.getpid() != process:  # a child that an evaluation forked, asked to end
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         if interrupted:
             raise KeyboardInterrupt
         interrupted = True

@@ -19,6 +19,8 @@ from zlib import crc32
 
 import numpy as np
 
+from bbopt.trial import Outcome
+
 logger = logging.getLogger("bbopt.snapshot")
 
 SHARE = 0.02
@@ -80,6 +82,11 @@ class Snapshots:
             arrays = {name: archive[name] for name in archive.files}
         state: dict[str, Any] = _with_arrays(json.loads(arrays["json"].tobytes()), arrays)
         return state
+
+
+def fingerprint(link: int, key: tuple[int, int], outcome: Outcome) -> int:
+    """The next link of a chain over all that was told: a snapshot must belong to its log."""
+    return crc32(f"{key} {outcome.mean!r}".encode(), link)
 
 
 def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:

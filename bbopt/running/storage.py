@@ -22,7 +22,7 @@ from bbopt.errors import StorageError, StudyExists, UsageError
 from bbopt.running.locks import lock_worker
 from bbopt.space import Categorical, Dimension, Float, Int, Params, Space, Text
 from bbopt.spec import Spec
-from bbopt.trial import Best, Outcome, Trial
+from bbopt.trial import LARGEST, Best, Outcome, Trial
 
 FORMAT = 1
 FOREIGN_WORKER = -1
@@ -86,6 +86,8 @@ class StudyLog:
         This worker's number.
     resume : bool
         Whether the study may exist already.
+    wait : float
+        Seconds to wait for a live process that has the worker's number.
 
     Raises
     ------
@@ -98,7 +100,14 @@ class StudyLog:
     """
 
     def __init__(
-        self, storage: str | Path, name: str, spec: Spec, *, worker: int, resume: bool
+        self,
+        storage: str | Path,
+        name: str,
+        spec: Spec,
+        *,
+        worker: int,
+        resume: bool,
+        wait: float = 0.0,
     ) -> None:
         self.location, self.name, self.worker = str(storage), name, worker
         self._spec = spec
@@ -109,7 +118,7 @@ class StudyLog:
             raise UsageError("storage: MySQL columns hold 64 KB, too little for texts")
         self.folder = _folder(self.location)
         with storage_errors(self.location):
-            self._release = lock_worker(self.location, self.folder, name, worker)
+            self._release = lock_worker(self.location, self.folder, name, worker, wait=wait)
             try:
                 self._storage = open_storage(self.location)
                 self._study_id, self.is_new = self._open_study(resume)
@@ -147,10 +156,20 @@ class StudyLog:
     # --- rows -------------------------------------------------------------------------
 
     def rows(self) -> list[Row]:
-        """Every row that is bbopt's, or finished and within the space, in storage order."""
-        with storage_errors(self.location):
-            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-            return [row for t in trials if (row := read_row(t, self._spec.space)) is not None]
+        """Every row that is bbopt's, or finished and within the space, in storage order.
+
+        Rows of this worker that a kill left between their outcome and their final state get it.
+        """
+        found = []
+        with self._lock, storage_errors(self.location):
+            for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
+                row = read_row(trial, self._spec.space)
+                if row is None:
+                    continue
+                found.append(row)
+                if row.key[0] == self.worker and row.outcome and not trial.state.is_finished():
+                    self._set_final_state(row.id, row.outcome)
+        return found
 
     def create(
         self,
@@ -216,19 +235,26 @@ class StudyLog:
 
     def finish(self, row: int, outcome: Outcome, *, seconds: float, overhead: float) -> None:
         """Write what came of a row, then its final state."""
-        import optuna
-
         data = outcome.to_json() | {"seconds": seconds, "overhead": overhead}
-        state, values = optuna.trial.TrialState.FAIL, None
-        if outcome.count:
-            state, values = optuna.trial.TrialState.COMPLETE, [outcome.mean]
         with self._lock, storage_errors(self.location):
             self._storage.set_trial_user_attr(row, "bbopt:outcome", data)
-            if outcome.constraints:
-                study = optuna.load_study(study_name=self.name, storage=self._storage)
-                for i, constraint in enumerate(outcome.constraints):
-                    optuna.trial.Trial(study, row).set_constraint(str(i), constraint)
-            self._storage.set_trial_state_values(row, state, values)
+            self._set_final_state(row, outcome)
+
+    def _set_final_state(self, row: int, outcome: Outcome) -> None:
+        import optuna
+
+        if outcome.constraints:
+            study = optuna.load_study(study_name=self.name, storage=self._storage)
+            trial = optuna.trial.Trial(study, row)
+            for i, constraint in enumerate(outcome.constraints):
+                if str(i) not in trial.constraints:
+                    # NaN, which Optuna does not take, is not feasible either
+                    trial.set_constraint(str(i), LARGEST if math.isnan(constraint) else constraint)
+        if outcome.count:
+            complete = optuna.trial.TrialState.COMPLETE
+            self._storage.set_trial_state_values(row, complete, [outcome.mean])
+        else:
+            self._storage.set_trial_state_values(row, optuna.trial.TrialState.FAIL)
 
     def save_blocks(self, row: int, blocks: Mapping[int, Outcome]) -> None:
         """Write finished blocks of an unfinished row."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,18 @@ class StoredStudy:
         """The best candidate by all observations so far, pooled."""
         if not self.about:
             return None
-        sign = -1.0 if self.direction == "maximize" else 1.0
-        archive = Archive(Space.from_json(self.about["space"]), deterministic=False)
-        for row in self.rows:
-            if row.outcome is not None:
-                archive.add(row.trial.params, row.outcome if sign > 0 else row.outcome.negated())
-        top = archive.top(1)
-        return Best(top[0].params, sign * top[0].value, top[0].stderr, top[0].count) if top else None
+        return best_of(self.rows, Space.from_json(self.about["space"]), self.direction)
+
+
+def best_of(rows: Iterable[Row], space: Space, direction: str) -> Best | None:
+    """The best candidate by all observations in rows of a log, pooled."""
+    sign = -1.0 if direction == "maximize" else 1.0
+    archive = Archive(space)
+    for row in rows:
+        if row.outcome is not None:
+            archive.add(row.trial.params, row.outcome if sign > 0 else row.outcome.negated())
+    top = archive.top(1)
+    return replace(top[0], value=sign * top[0].value) if top else None
 
 
 def read_studies(location: str | Path) -> list[StoredStudy]:

@@ -1,0 +1,324 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bbopt as package
+from bbopt.cli.messages import complain
+from bbopt.errors import StorageError
+from bbopt.running.loop import AUTO_NUMERIC
+from bbopt.running.storage import StudyLog
+from bbopt.running.studies import read_study
+
+FIELDS = """problem optimizer seed best_value best_stderr best_count best_params true_value
+evaluations unique switches failures llm_calls tokens cost seconds overhead_seconds stop_reason"""
+BRANIN = ("run", "synthetic/branin", "--optimizer", "random")
+
+
+def test_json_is_one_object_with_what_the_run_found_and_spent(bbopt_json):
+    got = bbopt_json(*BRANIN, "--with", "noise=0.3", "--budget", 12, "--seed", 5, "--json")
+    assert set(FIELDS.split()) <= got.keys()
+    assert (got["problem"], got["optimizer"], got["seed"]) == ("synthetic/branin", "random", 5)
+    assert (got["evaluations"], got["unique"], got["switches"]) == (12, 12, 11)
+    assert (got["failures"], got["llm_calls"], got["cost"]) == (0, 0, 0)
+    assert got["stop_reason"] == "evaluations"
+    assert got["best_params"].keys() == {"x1", "x2"}
+    assert abs(got["best_value"] - got["true_value"]) < 0.3 * 6  # six standard deviations
+
+
+def test_the_numbers_are_those_of_the_library(bbopt_json):
+    got = bbopt_json(*BRANIN, "--budget", 9, "--confirm", 0.3, "--with", "noise=1", "--json")
+    problem = package.problem("synthetic/branin", noise=1)
+    expected = package.run(problem, "random", 9, confirm=0.3).to_json()
+    for field in ("seconds", "overhead_seconds"):
+        got.pop(field)
+        expected.pop(field)
+    assert got == expected
+
+
+def test_auto_takes_the_method_that_fits_the_space(bbopt_json):
+    got = bbopt_json("run", "synthetic/branin", "--budget", 3, "--json")
+    assert got["optimizer"] == AUTO_NUMERIC
+
+
+def test_settings_reach_the_optimizer(bbopt, tmp_path):
+    words = ["run", "synthetic/branin", "--optimizer", "optuna:tpe", "--budget", 3]
+    bbopt(*words, "--set", "n_startup_trials=2", "--storage", "runs.journal", "--name", "a")
+    worker = read_study(tmp_path / "runs.journal", "a").workers[0]
+    assert worker["settings"]["n_startup_trials"] == 2
+
+
+def test_the_trace_has_a_line_a_trial(bbopt, tmp_path):
+    bbopt(*BRANIN, "--budget", 7, "--trace", "trace.csv")
+    rows = list(csv.DictReader((tmp_path / "trace.csv").read_text().splitlines()))
+    assert [int(row["number"]) for row in rows] == list(range(7))
+    best = [float(row["best_value"]) for row in rows]
+    assert best == sorted(best, reverse=True)
+
+
+@pytest.mark.parametrize("optimizer", ["random", "optuna:tpe"])
+def test_with_in_flight_the_trace_is_the_same_for_any_number_of_jobs(
+    bbopt, oven, tmp_path, optimizer
+):
+    words = ["run", f"{oven}:Oven", "--optimizer", optimizer, "--budget", 14, "--in-flight", 2]
+    for jobs in (1, 2):
+        result = bbopt(*words, "--jobs", jobs, "--trace", f"{jobs}.csv")
+        assert result.exit_code == 0
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+def test_the_summary_says_what_was_found_and_how_to_go_on(bbopt, oven):
+    result = bbopt(
+        "run", f"{oven}:Oven", "--optimizer", "sobol", "--budget", 20, "--storage", "runs.journal"
+    )
+    assert result.exit_code == 0
+    said = {line[2:17].strip(): line[17:] for line in result.stdout.splitlines()[1:]}
+    assert result.stdout.splitlines()[0] == "oven.py:Oven, maximized by sobol"
+    assert float(said["best value"]) > -30
+    assert "improved by" in said["initial value"]
+    assert said["best params"].startswith("heat = 2")
+    assert said["evaluations"] == "20 (20 different)"
+    assert said["stored"] == "study 'oven.py:Oven' in runs.journal"
+    assert said["go on"] == "with a larger --budget and --resume"
+
+
+def test_what_evaluations_print_is_not_in_the_result(bbopt, oven):
+    result = bbopt("run", f"{oven}:Oven", "--optimizer", "random", "--budget", 3, "--json")
+    assert json.loads(result.stdout)["evaluations"] == 3
+    assert result.stderr == "baking 0\nbaking 1\nbaking 2\n"
+
+
+def test_not_even_what_other_processes_print(oven):
+    words = f"run {oven}:Oven --optimizer random --budget 3 --jobs 2 --json".split()
+    done = subprocess.run(
+        [sys.executable, "-m", "bbopt", *words], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["evaluations"] == 3
+    assert sorted(done.stderr.splitlines()) == ["baking 0", "baking 1", "baking 2"]
+
+
+def test_a_run_without_any_value_fails_and_says_why(bbopt, oven):
+    words = ["run", f"{oven}:Oven", "--with", "fail=true", "--optimizer", "random", "--budget", 4]
+    result = bbopt("-q", *words, "--json")
+    assert result.exit_code == 1
+    got = json.loads(result.stdout)
+    assert (got["best_value"], got["best_params"], got["failures"]) == (None, None, 4)
+    assert result.stderr.splitlines()[-1] == (
+        "bbopt: error: no evaluation gave a candidate that can be used; "
+        "the last error: ValueError: burnt"
+    )
+
+
+def test_too_many_failures_fail_the_run(bbopt, oven):
+    words = ["run", f"{oven}:Oven", "--with", "fail=true", "--optimizer", "random", "--budget", 9]
+    result = bbopt(*words, "--max-failures", 1)
+    assert result.exit_code == 1
+    assert "bbopt: error: stopped after 2 failed trials" in result.stderr
+
+
+def test_goals_and_limits_end_the_run(bbopt_json):
+    got = bbopt_json(*BRANIN, "--budget", 500, "--target", 5, "--json")
+    assert got["stop_reason"] == "target"
+    assert got["best_value"] <= 5
+    got = bbopt_json(*BRANIN, "--budget", 500, "--patience", 3, "--json")
+    assert got["stop_reason"] == "patience"
+    got = bbopt_json(*BRANIN, "--budget", "evaluations=500,switches=4", "--json")
+    assert (got["stop_reason"], got["switches"]) == ("switches", 4)
+
+
+# --- bad input -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run synthetic/brannin --budget 5", "unknown problem 'synthetic/brannin': did you mean"),
+        ("run synthetic/branin --optimizer optuna:tpa --budget 5", "did you mean optuna:tpe"),
+        ("run synthetic/branin --budget 0", "budget evaluations must be an integer >= 1, got 0"),
+        ("run synthetic/branin --budget -1", "budget evaluations must be an integer >= 1, got -1"),
+        ("run synthetic/branin --budget ten", "budget evaluations must be a number, got 'ten'"),
+        ("run synthetic/branin --budget time=3", "budget: unknown axis 'time'"),
+        ("run synthetic/branin --budget 5 --jobs 0", "jobs must be an integer >= 1, got 0"),
+        ("run synthetic/branin --budget 5 --in-flight 0", "in_flight must be an integer >= 1"),
+        ("run synthetic/branin --budget 5 --seed -1", "seed must be an integer >= 0, got -1"),
+        ("run synthetic/branin --budget 5 --worker -1", "worker must be an integer >= 0, got -1"),
+        ("run synthetic/branin --budget 5 --confirm 1.5", "confirm must be in [0, 1), got 1.5"),
+        ("run synthetic/branin --budget 5 --target nan", "target must be a finite number, got nan"),
+        ("run synthetic/branin --budget 5 --timeout 0", "evaluation_timeout must be > 0 seconds"),
+        ("run synthetic/branin --budget 5 --with loud=1", "has no argument 'loud'"),
+        ("run synthetic/branin --budget 5 --with noise=nan", "got 'nan'"),
+        ("run synthetic/branin --budget 5 --with noise", "--with must be KEY=VALUE, got 'noise'"),
+        ("run synthetic/branin --budget 5 --set n_startup_trials=0", "must be an integer >= 1"),
+        ("run synthetic/branin --budget 5 --set speed=9", "has no setting 'speed'; allowed are"),
+        ("run synthetic/branin --budget 5 --name a", "--name needs --storage"),
+        ("run synthetic/branin --budget 5 --resume", "--resume needs --storage"),
+        ("run synthetic/branin --budget 5 --warm-start no.csv", "warm start no.csv: "),
+        ("run synthetic/branin --budget 5 --trace no/t.csv", "--trace no/t.csv: no such folder"),
+        ("run synthetic/branin --budget 5 --trace .", "--trace .: this is a folder"),
+        ("run synthetic/branin --budget 5 --llm openai:gpt", "--llm 'openai:gpt': language models"),
+        ("run OVEN:Prompt --optimizer random --budget 5", "cannot handle parameter 'prompt' of"),
+        ("run OVEN:Prompt --optimizer cma --budget 5", "kind 'text': it supports categorical"),
+    ],
+)
+def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(bbopt, oven, tmp_path, words, said):
+    before = sorted(tmp_path.iterdir())
+    words = words.replace("OVEN", str(oven)).split()
+    if not {"--name", "--resume"} & {*words}:
+        words += ["--storage", "new.journal"]
+    result = bbopt(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("bbopt: error: ")
+    assert said in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("llm", ["none", "proposer=none"])
+def test_no_language_model_may_be_asked_for(bbopt_json, llm):
+    assert bbopt_json(*BRANIN, "--budget", 2, "--llm", llm, "--json")["llm_calls"] == 0
+
+
+def test_nothing_is_evaluated_when_the_trace_could_not_be_written(bbopt, oven, tmp_path):
+    words = ["run", f"{oven}:Oven", "--with", "log=baked.txt", "--optimizer", "random"]
+    assert bbopt(*words, "--budget", 3, "--trace", "no/trace.csv").exit_code == 2
+    assert not (tmp_path / "baked.txt").exists()
+
+
+def test_a_trace_that_cannot_be_written_after_all_loses_no_result(bbopt, monkeypatch):
+    def full(self, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bbopt.running.result.Result.to_csv", full)
+    result = bbopt(*BRANIN, "--budget", 3, "--trace", "trace.csv", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["evaluations"] == 3
+    assert result.stderr == "bbopt: error: --trace trace.csv: No space left on device\n"
+
+
+# --- storage ---------------------------------------------------------------------------
+
+
+def test_an_existing_study_is_continued_only_with_resume(bbopt, bbopt_json):
+    words = [*BRANIN, "--storage", "runs.journal", "--name", "a"]
+    bbopt_json(*words, "--budget", 4, "--json")
+    stored = read_study("runs.journal", "a").rows
+    refused = bbopt(*words, "--budget", 6)
+    assert refused.exit_code == 2
+    assert "study 'a' exists already in runs.journal" in refused.stderr
+    assert "--resume" in refused.stderr
+    assert read_study("runs.journal", "a").rows == stored
+    assert bbopt_json(*words, "--budget", 6, "--resume", "--json")["evaluations"] == 6
+
+
+@pytest.mark.parametrize("storage", ["runs.journal", "sqlite:///runs.db"])
+def test_a_resumed_run_has_the_seed_that_it_started_with(bbopt, bbopt_json, tmp_path, storage):
+    words = ["run", "synthetic/branin", "--optimizer", "optuna:tpe", "--set", "n_startup_trials=2"]
+    stored = ["--storage", storage, "--resume", "--json"]
+    bbopt_json(*words, *stored, "--budget", 5, "--seed", 3)
+    got = bbopt_json(*words, *stored, "--budget", 9, "--trace", "broken.csv")
+    assert got["seed"] == 3
+    bbopt(*words, "--budget", 9, "--seed", 3, "--trace", "whole.csv")
+    assert (tmp_path / "broken.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--seed", 8], "was started with seed 7, got 8"),
+        (["--optimizer", "sobol"], "was started with optimizer 'random', got 'sobol'"),
+        (["--with", "noise=2"], "was started with arguments {}, got {'noise': 2}"),
+    ],
+)
+def test_a_study_is_not_continued_as_another_one(bbopt, change, said):
+    words = [*BRANIN, "--storage", "runs.journal", "--resume"]
+    bbopt(*words, "--budget", 4, "--seed", 7)
+    result = bbopt(*words, "--budget", 6, *change)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"number,value\n1,2\n", b"\x00\xff" * 50, b"{}\n"])
+def test_a_file_that_is_no_storage_fails_the_run_and_is_left_alone(bbopt, tmp_path, content):
+    (tmp_path / "results").write_bytes(content)
+    result = bbopt(*BRANIN, "--budget", 4, "--storage", "results", "--resume")
+    assert result.exit_code == 1
+    assert result.stderr == "bbopt: error: results is not a journal file, and is left alone\n"
+    assert (tmp_path / "results").read_bytes() == content
+
+
+@pytest.mark.parametrize("storage", ["sqlite:////proc/no/runs.db", "nosuchdb://host/db"])
+def test_a_storage_that_cannot_be_opened_is_named(bbopt, storage):
+    result = bbopt(*BRANIN, "--budget", 4, "--storage", storage)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"bbopt: error: storage {storage}: ")
+
+
+def test_a_storage_that_fails_on_the_way_keeps_what_was_evaluated(bbopt, bbopt_json, monkeypatch):
+    words = [*BRANIN, "--storage", "runs.journal", "--resume", "--budget", 8]
+    create = StudyLog.create
+
+    def fail_later(self, trial, **place):
+        if trial.number == 5:
+            raise StorageError("the disk is full")
+        return create(self, trial, **place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bbopt.running.storage.StudyLog.create", fail_later)
+        result = bbopt(*words)
+    assert (result.exit_code, result.stderr) == (1, "bbopt: error: the disk is full\n")
+    assert read_study("runs.journal", "synthetic/branin").spent.evaluations == 5
+    resumed, whole = bbopt_json(*words, "--json"), bbopt_json(*BRANIN, "--budget", 8, "--json")
+    assert resumed["best_params"] == whole["best_params"]
+    assert resumed["evaluations"] == 8
+
+
+def test_earlier_results_start_a_run(bbopt, bbopt_json):
+    bbopt(*BRANIN, "--budget", 6, "--trace", "earlier.csv")
+    lost = bbopt_json(*BRANIN, "--budget", 1, "--seed", 9, "--json")
+    kept = bbopt_json(*BRANIN, "--budget", 1, "--seed", 9, "--warm-start", "earlier.csv", "--json")
+    assert kept["evaluations"] == 1
+    assert kept["best_value"] < lost["best_value"]
+
+
+def test_a_message_keeps_its_spaces_and_loses_its_lines(capsys):
+    complain("error", "go on with: bbopt run 'a  b'\n   and more")
+    assert capsys.readouterr().err == "bbopt: error: go on with: bbopt run 'a  b' and more\n"
+
+
+# --- other processes -------------------------------------------------------------------
+
+MPIRUN = Path(sys.executable).with_name("mpirun")
+
+
+@pytest.mark.mpi
+@pytest.mark.skipif(not MPIRUN.exists(), reason="no mpirun beside the interpreter")
+def test_under_mpirun_one_run_is_carried_out_and_one_result_printed(oven):
+    words = f"run {oven}:Oven --optimizer random --budget 6 --json".split()
+    alone = subprocess.run(
+        [sys.executable, "-m", "bbopt", *words], capture_output=True, text=True, check=True
+    )
+    ranks = subprocess.run(
+        [MPIRUN, "-n", "2", sys.executable, "-m", "bbopt", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    ours, theirs = json.loads(ranks.stdout), json.loads(alone.stdout)
+    assert ours["best_value"] == theirs["best_value"]
+    assert ours["evaluations"] == 6
+
+
+@pytest.mark.mpi
+@pytest.mark.skipif(not MPIRUN.exists(), reason="no mpirun beside the interpreter")
+def test_under_mpirun_an_error_is_said_once():
+    words = [sys.executable, "-m", "bbopt", "run", "synthetic/branin", "--budget", "0"]
+    done = subprocess.run([MPIRUN, "-n", "2", *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("bbopt: error:") == 1
