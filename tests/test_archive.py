@@ -81,7 +81,10 @@ def test_repeats_that_agree_show_no_noise():
 
 def test_the_earliest_wins_a_tie():
     assert best_x(archive_of((7, [0.2]), (3, [0.2]), (9, [0.2]))) == 7
-    assert [b.params["x"] for b in archive_of((7, [0.2]), (3, [0.2])).top(2)] == [7, 3]
+    xs = [(37 * i) % 100 for i in range(100)]
+    archive = archive_of(*((x, [x % 2]) for x in xs))
+    expected = [x for x in xs if x % 2 == 0] + [x for x in xs if x % 2 == 1]
+    assert [best.params["x"] for best in archive.top(100)] == expected
 
 
 def test_repeats_told_one_by_one_are_pooled_with_those_told_at_once():
@@ -92,6 +95,16 @@ def test_repeats_told_one_by_one_are_pooled_with_those_told_at_once():
     assert one.value == pytest.approx(0.2)
     assert one.stderr == pytest.approx(0.1 / math.sqrt(3))
     assert other.stderr == pytest.approx(one.stderr)
+
+
+def test_the_noise_is_not_underestimated_where_repeats_come_one_by_one():
+    # sd = sqrt(10 / 9): 1 + 2 sd / sqrt(10) = 1.67 for the repeated one, 0 + 2 sd = 2.11 for
+    # the single one
+    archive = archive_of(*((1, [value]) for value in [0.0, 2.0] * 5), (2, [0.0]))
+    assert best_x(archive) == 1
+    # and 1.67 against -0.5 + 2.11
+    archive.add({"x": 3}, Outcome(-0.5))
+    assert best_x(archive) == 3
 
 
 def test_a_single_observation_has_no_standard_error():
@@ -185,11 +198,13 @@ def test_an_archive_restored_from_its_state_goes_on_identically(
 ):
     archive = Archive(SPACE, deterministic=deterministic)
     tell(archive, before)
-    state = archive.to_state()
+    state, ranked = archive.to_state(), archive.top(100)
     tell(archive, after)  # the state is not a view of what goes on
     if as_lists:
         state = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in state.items()}
     again = Archive.from_state(state, SPACE, deterministic=deterministic)
+    assert len(again) == len(state["count"])
+    assert again.top(100) == ranked
     tell(again, after)
     assert again.top(100) == archive.top(100)
     one, other = again.to_state(), archive.to_state()

@@ -167,6 +167,17 @@ def test_several_values_are_pooled_with_those_of_other_trials():
     assert optimizer.best.stderr == pytest.approx(0.1 / math.sqrt(3))
 
 
+def test_the_best_follows_every_tell():
+    optimizer = Counting(SPEC)
+    values = []
+    for value in (0.5, 0.7, 0.2, 0.3):
+        optimizer.tell(optimizer.ask()[0], value)
+        values.append(optimizer.best.value)
+    assert values == [0.5, 0.5, 0.2, 0.2]
+    optimizer.tell(Trial(None, {"x": 2, "k": 1}, 2), [3.0, 4.0])  # the best was lucky
+    assert optimizer.best.params["x"] != 2
+
+
 def test_infeasible_params_are_told_and_never_best():
     optimizer = Counting(SPEC)
     optimizer.tell(Trial(None, OTHER), Outcome(0.1, constraints=[1.0]))
@@ -219,6 +230,15 @@ def test_one_trial_asked_is_the_initial_setting_alone():
     optimizer.tell(Trial(None, {"x": 3, "k": 1}), 0.1)  # a foreign trial changes nothing
     assert [trial.params["x"] for trial in optimizer.ask()] == [7]
     assert optimizer.lefts == []
+
+
+@pytest.mark.parametrize("method", [Counting, Compact])
+def test_the_initial_setting_is_not_proposed_again_after_a_restart(method):
+    space = Space({"x": Int(0, 999, initial=7), "k": Categorical([1], initial=1)})
+    one, other = method(Spec(space=space)), method(Spec(space=space))
+    one.ask()
+    other.load_state_dict(one.state_dict())
+    assert [trial.params["x"] for trial in other.ask(2)] == [1, 2]
 
 
 # --- params replaced ------------------------------------------------------------------

@@ -48,3 +48,13 @@ def test_what_is_installed_offers_the_families_that_pyproject_lists(group: str) 
     listed = CONFIG["project"]["entry-points"][group]
     ours = {e.name: e.value for e in entry_points(group=group) if e.value.startswith("bbopt.")}
     assert ours == listed
+
+
+@pytest.mark.parametrize("folder", ["bbopt", "bbopt/running"])
+def test_the_map_of_the_house_shows_the_rooms_that_there_are(folder: str) -> None:
+    depth = len(Path(folder).parts)
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    shown = set(re.findall(rf"^{'  ' * depth}(\w+(?:\.py|/)) ", guide, re.MULTILINE))
+    modules = {path.name for path in (ROOT / folder).glob("*.py")}
+    rooms = {f"{path.parent.name}/" for path in (ROOT / folder).glob("*/__init__.py")}
+    assert shown == (modules | rooms) - {"__main__.py"} - ({"__init__.py"} if depth > 1 else set())

@@ -128,11 +128,13 @@ def test_choices_keep_their_type_in_a_column(as_column):
     assert table.x.tolist() == [[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]]
 
 
-def test_choices_of_several_types_share_a_column():
-    choices = [1, True, 1.0, None, "a"]
+@pytest.mark.parametrize(
+    "choices", [[1, True, 1.0, None, "a"], [1, 2.5], [1, True], ["a", 1], [False, 0.5]]
+)
+def test_choices_of_several_types_share_a_column(choices):
     table = Table(Space({"c": Categorical(choices)}), {"c": choices})
     assert [(type(row["c"]), row["c"]) for row in table] == [(type(c), c) for c in choices]
-    assert np.array_equal(table.x, np.eye(5))
+    assert np.array_equal(table.x, np.eye(len(choices)))
 
 
 def test_integers_beyond_two_to_the_53_are_exact_in_a_column():

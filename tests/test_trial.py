@@ -361,6 +361,12 @@ def test_a_block_that_is_not_feasible_makes_the_trial_so(order):
     assert not merge(Outcome(0.3, constraints=constraints[i]) for i in order).feasible
 
 
+def test_blocks_need_not_have_equally_many_constraints():
+    merged = merge(Outcome(0.3, constraints=c) for c in [(-1.0,), (), (-2.0, -2.0)])
+    assert merged.constraints == (-1.0, -2.0)
+    assert merged.feasible
+
+
 def test_merging_infinite_infos_and_huge_costs_does_not_raise():
     blocks = [Outcome(0.3, cost=1.7e308, info={"x": x}) for x in (math.inf, -math.inf)]
     merged = merge(blocks)

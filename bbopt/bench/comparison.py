@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,14 @@ SHARES = np.linspace(0.05, 1.0, 39)
 """Of the budget, where ranks and targets are looked at."""
 
 
+class Quartiles(NamedTuple):
+    """The middle of some numbers and how far they spread."""
+
+    median: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Comparison:
     """All tasks of a bench, over which methods are ranked.
@@ -41,7 +50,7 @@ class Comparison:
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Comparison:
-        """Sort the records of a bench into tasks; those on which no run gave a value are left out."""
+        """Sort the records of a bench into tasks, without those on which no run gave a value."""
         run = {r.cell.optimizer_label for r in records if r.status != "skipped"}
         methods = tuple(
             dict.fromkeys(r.cell.optimizer_label for r in records if r.cell.optimizer_label in run)
@@ -66,6 +75,12 @@ class Comparison:
         rng = seeding.stream(0, "bootstrap ranks")
         columns = zip(self.methods, ranks.T, strict=True)
         return {method: st.estimate(c[~np.isnan(c)], rng) for method, c in columns}
+
+    def lead(self, first: str, second: str) -> Estimate | None:
+        """The paired difference of ranks by which the first method leads the second."""
+        ranks = st.ranks(self.final)
+        a, b = (ranks[:, self.methods.index(method)] for method in (second, first))
+        return st.paired_difference(a, b, seeding.stream(0, "bootstrap ranks"))
 
     def ranks_over_budget(self) -> Array:
         """Shape ``(methods, k)``: the mean rank after each of the ``SHARES`` of the budget."""
@@ -120,16 +135,14 @@ class Comparison:
         return st.win_tie_loss(self.final, tolerance)
 
 
-def per_evaluation(
-    records: Sequence[Record], name: str
-) -> Mapping[str, tuple[float, float, float]]:
-    """Method -> median and quartiles of a number per evaluation over its runs."""
+def per_evaluation(records: Sequence[Record], name: str) -> dict[str, Quartiles]:
+    """Method -> a number of the summary, divided by the evaluations, over its runs."""
     groups: dict[str, list[float]] = {}
     for record in records:
         n, total = record.summary.get("evaluations"), record.summary.get(name)
         if record.is_run and n and total is not None:
             groups.setdefault(record.cell.optimizer_label, []).append(total / n)
     return {
-        method: tuple(np.quantile(values, [0.5, 0.25, 0.75]))  # type: ignore[misc]
+        method: Quartiles(*np.quantile(values, [0.5, 0.25, 0.75]).tolist())
         for method, values in groups.items()
     }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from bbopt.bench.plots import Look
 
 STYLE = """
 :root { --ink: #222; --soft: #666; --line: #ddd; --best: #cfe8dc; --close: #edf6f1; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 66rem; padding: 2rem 1.2rem 4rem; color: var(--ink);
+body { margin: 0 auto; max-width: 74rem; padding: 2rem 1.2rem 4rem; color: var(--ink);
   background: #fff; font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.8rem 0 .6rem; padding-top: .8rem;
@@ -25,13 +29,14 @@ code { font: .88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: a
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 .above { margin: 1.6rem 0 0; font-size: .88rem; color: var(--soft); max-width: 52rem; }
 .above + .wide { margin-top: .3rem; }
-th, td { padding: .4rem .55rem; text-align: right; vertical-align: top;
+th, td { padding: .4rem .5rem; text-align: right; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; }
 tbody th, td.text { text-align: left; font-weight: 600; }
-td.text { font-weight: 400; }
+td { white-space: nowrap; }
+td.text { font-weight: 400; white-space: normal; }
 th:first-child { text-align: left; }
-td small, th small { display: block; font-weight: 400; font-size: .78rem; white-space: nowrap; }
+td small, th small { display: block; font-weight: 400; font-size: .76rem; white-space: nowrap; }
 td.best { background: var(--best); font-weight: 700; }
 td.close { background: var(--close); }
 .name { display: inline-block; padding-left: 1.1em; text-indent: -1.1em; }
@@ -131,6 +136,30 @@ def number(value: float | None, digits: int = 4) -> str:
 def interval(low: float, high: float, digits: int = 3) -> str:
     """``[low, high]``; nothing where it is unknown."""
     return "" if np.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def method_name(method: str, look: Mapping[str, Look]) -> str:
+    """A method's name with its colour; hollow where its curves are dashed."""
+    style = ""
+    if method in look:
+        colour, dash = look[method]
+        style = f"color:{colour};background:{colour if dash == '-' else 'none'}"
+    text = escape(method).replace(":", ":<wbr>")
+    return f'<span class="name"><span class="chip" style="{style}"></span>{text}</span>'
+
+
+def count(n: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, for people."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
 
 
 def _cell(html: str) -> str:

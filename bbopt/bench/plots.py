@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from bbopt.bench.comparison import Quartiles
 from bbopt.bench.task import Task
 from bbopt.errors import require
 from bbopt.space import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 INK, FAINT = "#333333", "#dddddd"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
@@ -28,6 +30,8 @@ BASELINE = "#8c8c8c"
 WIDE, NARROW = (7.6, 3.6), (4.7, 3.1)
 """Inches; a figure scales to the room that the page has."""
 N_POINTS = 120
+END = 1.03
+"""Where curves end, so that their last step is seen, as a multiple of the last x."""
 LABEL_HEIGHT = 11.0
 """Points that a name beside a curve takes."""
 
@@ -50,15 +54,16 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 
 def progress(task: Task, look: Mapping[str, Look], name: str) -> str:
     """Mean loss or value of each method as evaluations go on, with its bootstrap band."""
-    grid, bands = task.bands(N_POINTS)
     axes, figure = _axes(NARROW)
+    from matplotlib.ticker import MaxNLocator
+
+    grid, bands = task.bands(N_POINTS)
+    x = np.append(grid, END * task.length)
     for method, (mean, low, high) in bands.items():
         colour, dash = look[method]
-        shown = [task.sign * line if not task.is_regret else line for line in (mean, low, high)]
-        axes.step(grid, shown[0], where="post", color=colour, linestyle=dash, linewidth=1.6)
-        axes.fill_between(
-            grid, shown[1], shown[2], step="post", color=colour, alpha=0.12, linewidth=0
-        )
+        shown = [_held(task.sign * y if not task.is_regret else y) for y in (mean, low, high)]
+        axes.step(x, shown[0], where="post", color=colour, linestyle=dash, linewidth=1.6)
+        axes.fill_between(x, shown[1], shown[2], step="post", color=colour, alpha=0.12, linewidth=0)
     if task.is_regret:
         _set_log_regret(axes, [mean for mean, _, _ in bands.values()])
         axes.set_ylabel("regret")
@@ -67,8 +72,8 @@ def progress(task: Task, look: Mapping[str, Look], name: str) -> str:
         better = "lower" if task.direction == "minimize" else "higher"
         axes.set_ylabel(f"value ({better} is better)")
     axes.set_xlabel("evaluations")
-    axes.set_xlim(0, task.length)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlim(0, x[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     ends = {m: task.sign * b[0][-1] if not task.is_regret else b[0][-1] for m, b in bands.items()}
     _label_ends(axes, ends, look)
     return _svg(figure, name)
@@ -86,18 +91,23 @@ def lines(
 ) -> str:
     """One curve a method over ``x`` ``(k,)``; a logarithmic x axis, or ranks, 1 on top."""
     axes, figure = _axes(NARROW)
+    from matplotlib.ticker import MaxNLocator
+
+    end = END * x[-1]
     for method, y in curves.items():
         colour, dash = look[method]
-        axes.step(x, y, where="post", color=colour, linestyle=dash, linewidth=1.6)
+        axes.step(
+            np.append(x, end), _held(y), where="post", color=colour, linestyle=dash, linewidth=1.6
+        )
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     if is_log:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(_plain)
-    axes.set_xlim(x[0], x[-1])
+    axes.set_xlim(x[0], end)
     if is_rank:
         axes.set_ylim(len(curves) + 0.2, 0.8)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     else:
         axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
@@ -106,7 +116,7 @@ def lines(
 
 
 def dots(
-    quartiles: Mapping[str, tuple[float, float, float]],
+    quartiles: Mapping[str, Quartiles],
     look: Mapping[str, Look],
     name: str,
     *,
@@ -133,7 +143,7 @@ def dots(
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * (high / low) ** 0.12)
-    axes.xaxis.set_major_formatter(_plain)
+    _label_log(axes.xaxis, high / low)
     axes.set_xlabel(label)
     return _svg(figure, name)
 
@@ -152,6 +162,11 @@ def _axes(size: tuple[float, float]) -> tuple[Axes, Any]:
     return axes, figure
 
 
+def _held(y: Array) -> Array:
+    """Values with the last one repeated."""
+    return np.append(y, y[-1])
+
+
 def _set_log_regret(axes: Axes, means: Sequence[Array]) -> None:
     """A logarithmic axis, down to the least positive mean; linear if there is none."""
     positive = np.concatenate([mean[mean > 0] for mean in means] or [np.empty(0)])
@@ -161,15 +176,21 @@ def _set_log_regret(axes: Axes, means: Sequence[Array]) -> None:
     low = max(low, high * 1e-12)
     axes.set_yscale("log")
     axes.set_ylim(low / 1.6, high * 1.6)
-    axes.yaxis.set_major_formatter(_plain)
-    if high / low > 30:
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
-    else:
-        axes.yaxis.get_minor_locator().set_params(subs=(2, 5))
-        axes.yaxis.set_minor_formatter(_plain)
+    _label_log(axes.yaxis, high / low)
 
 
-def _plain(value: float, position: int) -> str:
+def _label_log(axis: Axis, ratio: float) -> None:
+    """Label the powers of ten, and what is between them where there are few."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_formatter(_plain)
+    axis.set_minor_formatter(NullFormatter())
+    if ratio < 100:
+        axis.set_minor_locator(LogLocator(subs=(2, 5) if ratio > 10 else (2, 3, 5, 7)))
+        axis.set_minor_formatter(_plain)
+
+
+def _plain(value: float, position: float) -> str:
     """The label of a tick."""
     return f"{value:g}"
 
@@ -226,12 +247,11 @@ def _apart(places: Sequence[float], gap: float) -> list[float]:
 def _svg(figure: Any, name: str) -> str:
     """The figure as an ``<svg>`` element whose identifiers start with ``name``."""
     import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        FigureCanvasSVG(figure).print_svg(text, metadata=nothing)
+        figure.savefig(text, format="svg", metadata=nothing)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -104,12 +104,12 @@ def write_csvs(records: Iterable[Record], folder: Path) -> list[Path]:
     chosen = list(records)
     head = ["problem", "budget", "optimizer", "seed"]
     facts = ["status", "stop_reason", "direction", "optimum", "true_value"]
-    cells = [[*head, *facts, *VALUES, *COUNTS, "error", *TIMES]]
-    changes = [[*head, "evaluations", "value", "true_value", "seconds"]]
+    cells: list[list[Any]] = [[*head, *facts, *VALUES, *COUNTS, "error", *TIMES]]
+    changes: list[list[Any]] = [[*head, "evaluations", "value", "true_value", "seconds"]]
     for record in chosen:
         cell, last = record.cell, record.incumbents[-1] if record.incumbents else None
         place = [cell.problem_label, cell.budget_label, cell.optimizer_label, cell.seed]
-        what = [record.status, record.stop_reason, record.direction, record.optimum]
+        what: list[Any] = [record.status, record.stop_reason, record.direction, record.optimum]
         what.append(None if last is None else last.true_value)
         numbers = [record.summary.get(name) for name in (*VALUES, *COUNTS)]
         times = [record.summary.get(name) for name in TIMES]

@@ -137,7 +137,7 @@ def _played(cells: Sequence[Cell], jobs: int) -> Iterator[Record]:
     if not cells:
         return
     with _one_thread():
-        pool = pebble.ProcessPool(min(jobs, len(cells)), context=get_context("spawn"))
+        pool: Any = pebble.ProcessPool(min(jobs, len(cells)), context=get_context("spawn"))
         try:
             waiting: dict[Future[Record], Cell] = {}
             for cell in cells:

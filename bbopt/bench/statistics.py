@@ -150,7 +150,7 @@ def win_tie_loss(losses: Array, tolerance: Array) -> Array:
     with np.errstate(invalid="ignore"):  # infinity minus itself
         gap = np.where(a == b, 0.0, a - b)
     limit = tolerance[:, None, None]
-    counts = np.stack([gap < -limit, np.abs(gap) <= limit, gap > limit], axis=-1).sum(axis=0)
+    counts: Array = np.stack([gap < -limit, np.abs(gap) <= limit, gap > limit], axis=-1).sum(axis=0)
     counts[np.arange(len(counts)), np.arange(len(counts))] = 0
     return counts
 

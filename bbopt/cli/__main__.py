@@ -16,23 +16,17 @@ from bbopt.cli.messages import OneLineHandler, complain
 from bbopt.errors import BBOptError, UnknownName, UsageError
 
 COMMANDS = {
-    "run": ("bbopt.cli.run:run", "Optimise PROBLEM within a budget."),
-    "problems": ("bbopt.cli.inspect:problems", "List the problems, or describe the problem NAME."),
-    "optimizers": (
-        "bbopt.cli.inspect:optimizers",
-        "List the optimizers, or describe the optimizer NAME.",
-    ),
-    "cite": ("bbopt.cli.inspect:cite", "Print the BibTeX of the method NAME, or of bbopt itself."),
-    "show": ("bbopt.cli.show:show", "Show the studies of STORAGE, a journal file or a URL."),
-    "ask": ("bbopt.cli.experiment:ask", "Get trials to carry out by hand, as a JSON list."),
-    "tell": (
-        "bbopt.cli.experiment:tell",
-        "Report what came of the trial NUMBER that was carried out by hand.",
-    ),
-    "bench": ("bbopt.cli.bench:bench", "Run a SUITE: every problem with every optimizer and every seed."),
-    "report": ("bbopt.cli.bench:report", "Write the report of the bench in DIR as one page, and print its path."),
+    "run": ("run", "Optimise PROBLEM within a budget."),
+    "problems": ("inspect", "List the problems, or describe the problem NAME."),
+    "optimizers": ("inspect", "List the optimizers, or describe the optimizer NAME."),
+    "cite": ("inspect", "Print the BibTeX of the method NAME, or of bbopt itself."),
+    "show": ("show", "Show the studies of STORAGE, a journal file or a URL."),
+    "ask": ("experiment", "Get trials to carry out by hand, as a JSON list."),
+    "tell": ("experiment", "Report what came of the trial NUMBER that was carried out by hand."),
+    "bench": ("bench", "Run a SUITE: every problem with every optimizer and every seed."),
+    "report": ("bench", "Write the report of the bench in DIR as one page, and print its path."),
 }
-"""Subcommand -> where it is defined, and its line in ``bbopt --help``."""
+"""Subcommand -> the module of this package that has it, and its line in ``bbopt --help``."""
 
 EPILOG = """
 Exit codes: 0 done; 1 the run failed (no evaluation succeeded, too many failures, the storage
@@ -51,8 +45,8 @@ class Commands(click.Group):
         """Import a subcommand; None if there is none of that name."""
         if name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        module = importlib.import_module(f"bbopt.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
         return command
 
     def resolve_command(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bbopt import checks
 from bbopt.cli.messages import complain
 from bbopt.errors import UsageError
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 """Where benches are kept if nothing else is said."""
+AT_LEAST_1 = click.IntRange(min=1)
 
 
 @click.command()
@@ -27,8 +27,10 @@ RUNS = Path("runs")
 @click.option("--quick", "size", flag_value="quick", help="Under two minutes.")
 @click.option("--full", "size", flag_value="full", help="What a paper would print.")
 @click.option("--optimizers", metavar="A,B,...", help="Only these; also others than the suite's.")
-@click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1 instead of the suite's.")
-@click.option("--jobs", type=int, default=1, show_default=True, help="Runs at once.")
+@click.option(
+    "--seeds", type=AT_LEAST_1, metavar="N", help="Seeds 0 to N-1 instead of the suite's."
+)
+@click.option("--jobs", type=AT_LEAST_1, default=1, show_default=True, help="Runs at once.")
 @click.option("--out", metavar="DIR", help="Where to keep it.  [default: runs/SUITE, -SIZE]")
 @click.pass_context
 def bench(
@@ -49,13 +51,12 @@ def bench(
     \b
     bbopt bench demo --jobs 2
     bbopt bench baselines --quick --optimizers optuna:tpe,cma --seeds 5 --out runs/two
-    """
+    """  # noqa: D301 - \b keeps click from wrapping what follows
     from bbopt.bench.record import write_csvs
     from bbopt.bench.runner import open_bench, read_bench, run_cells
     from bbopt.bench.suite import load_suite
     from bbopt.running.identity import command_line
 
-    jobs = checks.integer("--jobs", jobs, 1)
     chosen = load_suite(suite)
     names = None if optimizers is None else _names(optimizers)
     cells = chosen.cells(size or "default", optimizers=names, seeds=seeds)

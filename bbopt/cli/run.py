@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbopt.cli.messages import complain
-from bbopt.errors import BBOptError, StorageError, UnknownName, UsageError
+from bbopt.errors import BBOptError, UsageError
 from bbopt.running import mpirun
 
 if TYPE_CHECKING:
-    from bbopt.base import Optimizer, Problem
+    from bbopt.base import Problem
     from bbopt.running.result import Result
 
 FAILED = 1
@@ -127,11 +127,11 @@ def run(
         from bbopt.running.loop import run as run_problem
 
         built = load_problem(problem, read_pairs("--with", arguments))
-        chosen = _build(built, optimizer, read_pairs("--set", settings), options)
+        options["settings"] = read_pairs("--set", settings)
         is_quiet = ctx.find_root().params["quiet"] or mpirun.rank() > 0
         progress = sys.stderr.isatty() and not is_quiet
         try:
-            result = run_problem(built, chosen, progress=progress, **options)
+            result = run_problem(built, optimizer, progress=progress, **options)
         except KeyboardInterrupt:  # the second one
             complain("aborted", _how_to_go_on(options["storage"], command_line()))
             return FAILED
@@ -171,32 +171,6 @@ def _check_trace(trace: str | None) -> None:
         raise UsageError(f"--trace {trace}: this is a folder")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(f"--trace {trace}: not writable")
-
-
-def _build(
-    problem: Problem, name: str, settings: dict[str, Any], options: dict[str, Any]
-) -> Optimizer:
-    """The optimizer, with the seed that was given, else that of the study to be resumed."""
-    from bbopt import registry
-    from bbopt.running.loop import auto
-
-    seed, worker = options["seed"], options["worker"]
-    name = auto(problem.spec) if name == "auto" else name
-    registry.optimizer_class(name)
-    if seed is None and options["resume"]:
-        seed = _stored_seed(options["storage"], options["name"] or problem.name, worker)
-    return registry.optimizer(name, problem.spec, seed=seed or 0, worker=worker, **settings)
-
-
-def _stored_seed(storage: str, study: str, worker: int) -> int | None:
-    from bbopt.running.studies import read_study
-
-    try:
-        workers = read_study(storage, study).workers
-    except (UnknownName, StorageError):  # a new study, or the run itself will say what is wrong
-        return None
-    seed: int | None = workers.get(worker, {}).get("seed")
-    return seed
 
 
 @contextmanager

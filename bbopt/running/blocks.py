@@ -7,8 +7,9 @@ its trial and its index alone, so results never depend on jobs, order or ranks.
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pickle import PicklingError
 from typing import Any
@@ -50,6 +51,35 @@ class Block:
             number=self.trial.number,
             block=self.index,
         )
+
+
+@dataclass(eq=False)
+class OpenTrial:
+    """A trial that was asked and not told.
+
+    Parameters
+    ----------
+    trial : Trial
+        As it is evaluated: another row of the table, or cut to the budget.
+    asked : Trial or None
+        As the optimizer proposed it; None where it is told as foreign.
+    row : int or None
+        Its id in the log.
+    """
+
+    trial: Trial
+    asked: Trial | None
+    row: int | None = None
+    blocks: dict[int, Outcome] = field(default_factory=dict)
+    next_block: int = 0
+    outcome: Outcome | None = None
+    saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        assert self.trial.number is not None
+        return self.trial.number
 
 
 def count_blocks(trial: Trial, size: int) -> int:

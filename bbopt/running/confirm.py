@@ -12,7 +12,8 @@ import math
 from dataclasses import replace
 
 from bbopt import seeding
-from bbopt.running.session import OpenTrial, Session
+from bbopt.running.blocks import OpenTrial
+from bbopt.running.session import Session
 from bbopt.space import Params
 from bbopt.trial import Best, Outcome, Trial
 
@@ -24,8 +25,6 @@ def confirm(session: Session) -> Best | None:
 
     None where nothing is held back, nothing was found, or the run was stopped hard.
     """
-    if any(row.place.get("share") != session.n_confirm for row in session.confirming):
-        session.tell_stale_confirmation()  # of another budget
     n = min(session.n_confirm, _room(session))
     if n < 1 or session.is_hard_stopped():
         return None
@@ -98,7 +97,8 @@ def _open(session: Session, params: Params, repeats: int) -> OpenTrial:
         trial = replace(trial, context={**trial.context, "examples": tuple(drawn[:repeats])})
     opened = OpenTrial(trial, None)
     if session.log is not None:
-        opened.row = session.log.create(trial, place={"share": session.n_confirm})
+        place = {"goals": session.goals(), "stop": session.stop}
+        opened.row = session.log.create(trial, place=place)
     return opened
 
 

@@ -84,8 +84,8 @@ def command_line() -> str:
         words = ["python", program]
     else:
         words = [program.rsplit("/", 1)[-1]]
-    line = shlex.join([*words, *arguments])
-    return re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:***@", line)
+    masked = (re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:***@", word) for word in arguments)
+    return shlex.join([*words, *masked])
 
 
 def _versions() -> dict[str, str]:

@@ -22,7 +22,7 @@ from bbopt.running.options import Callback, Options, RunArguments
 from bbopt.running.progress import Progress
 from bbopt.running.replay import restore
 from bbopt.running.result import Result
-from bbopt.running.rounds import run_rounds
+from bbopt.running.rounds import Rounds, run_rounds
 from bbopt.running.session import Session
 from bbopt.running.signals import interruptible
 from bbopt.running.snapshot import Snapshots
@@ -42,6 +42,7 @@ def run(
     optimizer: Optimizer | str,
     budget: Budget | int | str | dict[str, Any],
     *,
+    settings: Mapping[str, Any] | None = None,
     jobs: int = 1,
     executor: Executor | None = None,
     in_flight: int | None = None,
@@ -68,10 +69,13 @@ def run(
     problem : Problem or str
         What to optimise, or its registered name.
     optimizer : Optimizer or str
-        Who proposes: a fresh instance, or a registered name (with its default settings).
+        Who proposes: a fresh instance, or a registered name; ``"auto"`` takes ``polca``
+        where there is a text, ``lacmas`` where there are agents, else ``optuna:tpe``.
     budget : Budget, int, str or dict
         What may be spent: a number of evaluations, or axes as in
         ``"evaluations=100,seconds=600"``.
+    settings : mapping, optional
+        Of an optimizer that is given by name.
     jobs : int
         Evaluations at once: 1 evaluates in this process, more in replaceable processes
         (coroutines and problems that call language models: in this process).
@@ -139,6 +143,10 @@ def run(
     problem = registry.problem(problem) if isinstance(problem, str) else problem
     if not isinstance(problem, Problem):
         raise UsageError(f"problem must be a Problem or a registered name, got {problem!r}")
+    optimizer = auto(problem.spec) if optimizer == "auto" else optimizer
+    if settings and not isinstance(optimizer, str):
+        raise UsageError("settings must be left out where the optimizer is an instance")
+    settings = dict(settings or {})
     options = Options(
         budget=Budget.parse(budget),
         jobs=jobs,
@@ -155,35 +163,45 @@ def run(
     checks.integer("worker", worker, 0)
     by_rounds = _solves(optimizer) and _goes_by_rounds(problem, options)
     # what is wrong with these is said before a study is made
-    earlier = [] if warm_start is None else read_warm_start(warm_start, problem.spec.space)
+    earlier = [] if warm_start is None else read_warm_start(warm_start, problem.spec)
     if isinstance(optimizer, str):
-        registry.optimizer(optimizer, problem.spec, seed=seed or 0, worker=worker)
+        registry.optimizer(optimizer, problem.spec, seed=seed or 0, worker=worker, **settings)
 
-    def here(options: Options, *, is_writer: bool = True) -> Result:
+    def here(options: Options, comm: Any = None) -> Result:
+        is_writer = comm is None or comm.Get_rank() == 0
         with ExitStack() as stack:
             log = None
             if storage is not None and is_writer:
                 study = name or problem.name or "bbopt"
                 log = StudyLog(storage, study, problem.spec, worker=worker, resume=resume)
                 stack.callback(log.close)
-            chosen = _build(optimizer, problem.spec, seed, worker, log)
+            stored = None if log is None else stored_seed(log)
+            if comm is not None:
+                stored = comm.bcast(stored, root=0)
+            given = stored if seed is None and isinstance(optimizer, str) else seed
+            chosen = _build(optimizer, settings, problem.spec, given, worker)
+            if log is not None and (chosen.next_number or chosen.best is not None):
+                raise UsageError(
+                    "optimizer must be fresh where there is a storage: replay fills it"
+                )
             about = metadata(problem, chosen)
             kept = None
             if log is not None:
                 identify(log, problem, about)
                 kept = _snapshots(log, chosen, snapshots)
-            show = (
-                stack.enter_context(Progress(_title(about), options.budget)) if progress else None
-            )
+            show = None
+            if progress and is_writer:
+                show = stack.enter_context(Progress(_title(about), options.budget))
             if by_rounds:
-                return run_rounds(problem, chosen, options, about, log, kept, show)
+                rounds = Rounds(problem, chosen, options, log, kept, show, comm)
+                return run_rounds(rounds, about, earlier)
             session = Session(problem, chosen, options, log=log, snapshots=kept, progress=show)
             return _search(session, about, earlier, str(warm_start))
 
     if mpirun.n_ranks() == 1:
         return here(options)
     if by_rounds:
-        return here(options, is_writer=mpirun.rank() == 0)
+        return mpirun.together(lambda comm: here(options, comm))
     if executor is not None or jobs > 1:
         raise UsageError("jobs and executor must be left out under mpirun, where ranks evaluate")
     return mpirun.on_rank_zero(lambda ranks: here(replace(options, executor=ranks)))
@@ -209,7 +227,7 @@ def minimize(
     budget : Budget, int, str or dict
         As for :func:`run`.
     optimizer : Optimizer or str
-        ``"auto"`` takes ``polca`` where there is a text and ``optuna:tpe`` otherwise.
+        As for :func:`run`.
     **arguments
         The keyword arguments of :func:`run`.
 
@@ -253,8 +271,6 @@ def _optimize(
     arguments: RunArguments,
 ) -> Result:
     problem = FunctionProblem(function, space, direction=direction)
-    if optimizer == "auto":
-        optimizer = auto(problem.spec)
     return run(problem, optimizer, budget, **arguments)
 
 
@@ -278,26 +294,26 @@ def _goes_by_rounds(problem: Problem, options: Options) -> bool:
 
 
 def _build(
-    optimizer: Optimizer | str, spec: Spec, seed: int | None, worker: int, log: StudyLog | None
+    optimizer: Optimizer | str,
+    settings: Mapping[str, Any],
+    spec: Spec,
+    seed: int | None,
+    worker: int,
 ) -> Optimizer:
-    stored = stored_seed(log) if log is not None else None
     if isinstance(optimizer, str):
-        seed = next((s for s in (seed, stored) if s is not None), 0)
-        return registry.optimizer(optimizer, spec, seed=seed, worker=worker)
+        return registry.optimizer(optimizer, spec, seed=seed or 0, worker=worker, **settings)
     if seed not in (None, optimizer.seed):
         raise UsageError(f"seed must be that of the optimizer, {optimizer.seed}, got {seed!r}")
     if worker != optimizer.worker:
         raise UsageError(f"worker must be that of the optimizer, {optimizer.worker}, got {worker}")
     if optimizer.space != spec.space or optimizer.spec.direction != spec.direction:
         raise UsageError("optimizer must be built for the problem's spec (problem.spec)")
-    if log is not None and (optimizer.next_number or optimizer.best is not None):
-        raise UsageError("optimizer must be fresh where there is a storage: replay rebuilds it")
     return optimizer
 
 
 def _snapshots(log: StudyLog, optimizer: Optimizer, folder: str | Path | None) -> Snapshots | None:
     chosen = Path(folder) if folder is not None else log.folder
-    if chosen is None or not (optimizer.has_compact_state or optimizer.solves):
+    if chosen is None or not optimizer.has_compact_state:
         return None
     return Snapshots(chosen, log.name, log.worker)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from bbopt.errors import require
+from bbopt.errors import UsageError, require
 
 T = TypeVar("T")
 
@@ -35,6 +36,17 @@ def communicator() -> Any:
         If mpi4py is not installed.
     """
     return require("mpi4py.MPI", extra="swarm", needed_by="a run under mpirun").COMM_WORLD
+
+
+def together(work: Callable[[Any], T]) -> T:
+    """Run ``work(comm)`` on every rank; an error on any of them ends all, with one message."""
+    comm = communicator()
+    try:
+        return work(comm)
+    except Exception as error:
+        print(f"bbopt: error on rank {comm.Get_rank()}: {error}", file=sys.stderr, flush=True)
+        comm.Abort(2 if isinstance(error, UsageError) else 1)
+        raise
 
 
 def on_rank_zero(work: Callable[[Executor], T]) -> T:

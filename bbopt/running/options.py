@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
@@ -69,7 +69,9 @@ class Options:
         names = ("executor", "in_flight", "evaluation_timeout", "confirm")
         given = [name for name in names if getattr(self, name) is not None]
         given += [
-            name for name, plain in (("jobs", 1), ("retries", 0)) if getattr(self, name) != plain
+            name
+            for name, plain in (("jobs", 1), ("retries", 0), ("callbacks", ()))
+            if getattr(self, name) != plain
         ]
         return given[0] if given else None
 
@@ -83,10 +85,19 @@ class Options:
         held_back = math.ceil(round(share * self.budget.evaluations, 9))  # 0.07 * 100 is above 7
         return min(held_back, self.budget.evaluations - 1)
 
+    def search_budget(self, n_confirm: int) -> Budget:
+        """The budget without what confirming needs, which is a switch too."""
+        if not n_confirm or self.budget.evaluations is None:
+            return self.budget
+        switches = None if self.budget.switches is None else max(self.budget.switches - 1, 0)
+        rest = self.budget.evaluations - n_confirm
+        return replace(self.budget, evaluations=rest, switches=switches)
+
 
 class RunArguments(TypedDict, total=False):
     """The keyword arguments of :func:`bbopt.run`, for functions that pass them on."""
 
+    settings: Mapping[str, Any] | None
     jobs: int
     executor: Executor | None
     in_flight: int | None

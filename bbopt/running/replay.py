@@ -64,10 +64,22 @@ def restore(session: Session, rows: Sequence[Row]) -> None:
     session.confirming = [
         row for row in own if "confirm" in row.trial.context and row.key not in session.known
     ]
+    _end_or_go_on(session)
     taken = 1 + max(_number(row) for row in own)
     session.optimizer.next_number = max(session.optimizer.next_number, taken)
     # finished and not told: told next, in the order of their rows
     session.ready = [opened for opened in session.open.values() if opened.outcome is not None]
+
+
+def _end_or_go_on(session: Session) -> None:
+    """Where the log has confirming trials, the search was over, unless the goals have changed."""
+    if not session.confirming:
+        return
+    place = session.confirming[0].place
+    if place["goals"] == session.goals() and place["stop"] != "callback":
+        session.stop = session.stop or place["stop"]
+    else:
+        session.tell_stale_confirmation()
 
 
 def _asks(own: Sequence[Row]) -> list[LoggedAsk]:

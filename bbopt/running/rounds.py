@@ -7,11 +7,11 @@ decides whether to stop, and every rank hears the decision.
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,15 +20,16 @@ import numpy as np
 from bbopt import seeding
 from bbopt.base import Optimizer, Problem
 from bbopt.budget import Meter
-from bbopt.errors import BBOptError
-from bbopt.running import mpirun
+from bbopt.errors import BBOptError, UsageError
 from bbopt.running.options import Options
 from bbopt.running.progress import Progress
 from bbopt.running.result import Result
 from bbopt.running.signals import interruptible
 from bbopt.running.snapshot import Snapshots
 from bbopt.running.storage import StudyLog
-from bbopt.trial import Best
+from bbopt.trial import Best, Outcome, Trial
+
+logger = logging.getLogger("bbopt")
 
 
 @dataclass
@@ -62,7 +63,8 @@ class Rounds:
         self._started = time.monotonic()
         self._earlier = 0.0
         self._waited = 0.0
-        self._record: tuple[float, float] | None = None  # least loss and when
+        self._record: tuple[float, int] = (math.inf, 0)  # least loss and when
+        self._n_stored = 0  # rounds that the log had at the start: not written again
 
     def evaluate(self, x: np.ndarray, agent: int) -> np.ndarray:
         """Values ``(n,)`` of the native points ``(n, d)`` for one agent; NaN where it failed.
@@ -85,11 +87,13 @@ class Rounds:
         start = time.monotonic()
         try:
             values = np.asarray(self.problem.evaluate_array(x, agent, rng), dtype=float)
-        except Exception:  # noqa: BLE001 - the evaluation boundary: recorded, survived
+            if values.shape != (len(x),):
+                raise ValueError(f"{values.shape} values for {len(x)} points")
+        except Exception as error:  # noqa: BLE001 - the evaluation boundary: said once, survived
+            if not self.meter.failures:
+                logger.warning("evaluate_array failed: %s: %s", type(error).__name__, error)
             values = np.full(len(x), np.nan)
         self._waited += time.monotonic() - start
-        if values.shape != (len(x),):
-            values = np.full(len(x), np.nan)
         values = np.where(np.isfinite(values), values, np.nan)
         self.meter.failures += int(np.isnan(values).sum())
         return values
@@ -108,33 +112,61 @@ class Rounds:
             self._save()
         return self.stop is not None
 
-    def restore(self) -> None:
-        """Load the last snapshot, if there is one; collective."""
-        snapshot = self.snapshots.read() if self.snapshots is not None else None
+    def restore(self) -> bool:
+        """Load the last snapshot, if there is one, and say so; collective."""
+        if self.log is not None:
+            self._n_stored = self.log.n_rounds()
+        snapshot = self._read_snapshot()
         if self.comm is not None:
             snapshot = self.comm.bcast(snapshot, root=0)
         if snapshot is None:
-            return
-        self.optimizer.load_state_dict(snapshot["optimizer"])
+            return False
+        try:
+            self.optimizer.load_state_dict(snapshot["optimizer"])
+        except UsageError as error:
+            logger.warning("snapshot: %s: starting again", error)
+            return False
         self._calls = Counter({int(agent): n for agent, n in snapshot["calls"].items()})
-        self._evaluations = snapshot["evaluations"] if self.comm is None else 0
+        if self._is_root:  # which counts for all ranks of earlier sessions
+            self._evaluations = snapshot["evaluations"]
+            self.meter.failures = snapshot["failures"]
         self._earlier = snapshot["seconds"]
         self.rows = snapshot["rows"]
+        for row in self.rows:
+            self._note(row)
+        return True
+
+    def _read_snapshot(self) -> dict[str, Any] | None:
+        if self.snapshots is None or not self._n_stored:
+            return None
+        snapshot = self.snapshots.read()
+        if snapshot is not None and len(snapshot["rows"]) > self._n_stored:
+            logger.warning("snapshot %s is not of this log: starting again", self.snapshots.path)
+            return None
+        return snapshot
 
     def interrupt(self) -> None:
         """Stop at the end of the round; under ``mpirun`` rank 0's word counts."""
         self.stop = "interrupted"
 
     def finish(self) -> None:
-        """Gather what the ranks have spent; collective."""
-        total = [self._evaluations, self.meter.failures]
-        if self.comm is not None:
-            total = [sum(column) for column in zip(*self.comm.allgather(total), strict=True)]
+        """Make meter and rows the same on every rank; collective."""
+        evaluations, failures = self._spent_by_all()
         last = self.rows[-1] if self.rows else {}
-        self.meter.evaluations = int(last.get("evaluations", total[0]))
-        self.meter.failures = total[1]
+        self.meter.evaluations = int(last.get("evaluations", evaluations))
+        self.meter.failures = failures
         self._clock()
         self.meter.overhead_seconds = self.meter.seconds - self._waited
+        if self.comm is not None:
+            self.meter, self.rows = self.comm.bcast((self.meter, self.rows), root=0)
+
+    def _spent_by_all(self) -> tuple[int, int]:
+        """Evaluations and failures of all ranks; collective."""
+        spent = self._evaluations, self.meter.failures
+        if self.comm is None:
+            return spent
+        evaluations, failures = zip(*self.comm.allgather(spent), strict=True)
+        return sum(evaluations), sum(failures)
 
     @property
     def _is_root(self) -> bool:
@@ -144,7 +176,7 @@ class Rounds:
         self._clock()
         self.rows.append(row)
         self.meter.evaluations = int(row.get("evaluations", self._evaluations))
-        if self.log is not None:
+        if self.log is not None and len(self.rows) > self._n_stored:
             self.log.create_round(row)
         if self.progress is not None:
             value = row.get("value", math.nan)
@@ -152,9 +184,7 @@ class Rounds:
 
     def _goal(self, row: Mapping[str, float]) -> str | None:
         o = self.options
-        loss = self.problem.spec.sign * row.get("value", math.nan)
-        if self._record is None or loss < self._record[0]:
-            self._record = (loss, self.meter.evaluations)
+        loss = self._note(row)
         if o.target is not None and loss <= self.problem.spec.sign * o.target:
             return "target"
         if o.patience is not None and self.meter.evaluations - self._record[1] >= o.patience:
@@ -164,18 +194,26 @@ class Rounds:
         seconds = o.budget.seconds
         return "seconds" if seconds is not None and self.meter.seconds >= seconds else None
 
+    def _note(self, row: Mapping[str, float]) -> float:
+        """The loss of a round, which may be a record."""
+        loss = self.problem.spec.sign * row.get("value", math.nan)
+        if loss < self._record[0]:  # NaN is not
+            self._record = (loss, int(row.get("evaluations", self._evaluations)))
+        return loss
+
     def _save(self) -> None:
         state = self.optimizer.state_dict()
-        calls = [dict(self._calls)]
-        if self.comm is not None:
-            calls = self.comm.gather(calls[0], root=0)
+        evaluations, failures = self._spent_by_all()
+        calls = [self._calls] if self.comm is None else self.comm.allgather(self._calls)
         if self.snapshots is not None:
-            merged = {str(agent): n for part in calls for agent, n in part.items()}
+            # an agent's count is the greatest: ranks that do not own it keep an old one
+            latest = {str(a): max(part[a] for part in calls) for part in calls for a in part}
             self.snapshots.write(
                 {
                     "optimizer": state,
-                    "calls": merged,
-                    "evaluations": self._evaluations,
+                    "calls": latest,
+                    "evaluations": evaluations,
+                    "failures": failures,
                     "seconds": self.meter.seconds,
                     "rows": self.rows,
                 }
@@ -186,30 +224,19 @@ class Rounds:
 
 
 def run_rounds(
-    problem: Problem,
-    optimizer: Optimizer,
-    options: Options,
-    about: Mapping[str, Any],
-    log: StudyLog | None,
-    snapshots: Snapshots | None,
-    progress: Progress | None,
+    rounds: Rounds, about: Mapping[str, Any], earlier: Sequence[tuple[Trial, Outcome]]
 ) -> Result:
-    """Let a method ``solve`` a problem; every rank returns the result."""
-    comm = mpirun.communicator() if mpirun.n_ranks() > 1 else None
-    rounds = Rounds(problem, optimizer, options, log, snapshots, progress, comm)
-    try:
-        with interruptible(rounds.interrupt):
-            rounds.restore()
-            best = optimizer.solve(  # type: ignore[attr-defined]
-                rounds.evaluate, budget=options.budget, report=rounds.report, comm=comm
-            )
-            rounds.finish()
-    except Exception as error:
-        if comm is None:
-            raise
-        print(f"bbopt: error on rank {comm.Get_rank()}: {error}", file=sys.stderr, flush=True)
-        comm.Abort(1)
-        raise
+    """Let a method ``solve`` a problem, after ``earlier`` results; every rank returns the same."""
+    problem, optimizer, log = rounds.problem, rounds.optimizer, rounds.log
+    budget = rounds.options.budget
+    with interruptible(rounds.interrupt):
+        if not rounds.restore():
+            for trial, outcome in earlier:
+                optimizer.tell(trial, outcome)
+        best = optimizer.solve(  # type: ignore[attr-defined]
+            rounds.evaluate, budget=budget, report=rounds.report, comm=rounds.comm
+        )
+        rounds.finish()
     if log is not None and best is not None:
         log.set_best(best)
     return Result(
@@ -217,7 +244,7 @@ def run_rounds(
         trials=(),
         rounds=rounds.rows,
         spent=replace(rounds.meter, usage=optimizer.usage),
-        stop_reason=rounds.stop or "evaluations",
+        stop_reason=rounds.stop or ("evaluations" if budget.evaluations else "exhausted"),
         initial_value=None,
         true_value=problem.truth(best.params) if best is not None else None,
         test_value=problem.test_value(best) if best is not None else None,

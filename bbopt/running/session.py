@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -18,7 +18,7 @@ from bbopt.base import Optimizer, Problem
 from bbopt.budget import Budget
 from bbopt.errors import UsageError
 from bbopt.running.account import Account
-from bbopt.running.blocks import Block, count_blocks, cut
+from bbopt.running.blocks import Block, OpenTrial, count_blocks, cut
 from bbopt.running.options import Options
 from bbopt.running.pool import Answer, Pool, make_pool
 from bbopt.running.progress import Progress
@@ -32,35 +32,6 @@ HARD_STOPS = ("seconds", "cost", "interrupted")
 
 SAVE_BLOCKS_AFTER = 1.0
 """Finished blocks of a trial are stored before its end once they took so many seconds."""
-
-
-@dataclass(eq=False)
-class OpenTrial:
-    """A trial that was asked and not told.
-
-    Parameters
-    ----------
-    trial : Trial
-        As it is evaluated: another row of the table, or cut to the budget.
-    asked : Trial or None
-        As the optimizer proposed it; None where it is told as foreign.
-    row : int or None
-        Its id in the log.
-    """
-
-    trial: Trial
-    asked: Trial | None
-    row: int | None = None
-    blocks: dict[int, Outcome] = field(default_factory=dict)
-    next_block: int = 0
-    outcome: Outcome | None = None
-    saved_at: float = field(default_factory=time.monotonic)
-
-    @property
-    def number(self) -> int:
-        """The trial's number."""
-        assert self.trial.number is not None
-        return self.trial.number
 
 
 class Session:
@@ -105,7 +76,7 @@ class Session:
         self.fingerprint = 0  # of all that was told, in order
         self.told_since_ask: list[Key] = []
         self.n_confirm = options.n_confirm(self.spec, optimizer)
-        self._budget = _without(options.budget, self.n_confirm)
+        self._budget = options.search_budget(self.n_confirm)
         self._free_rows: FreeRows | None = None
         if self.spec.candidates is not None and not optimizer.uses_candidates:
             self._free_rows = FreeRows(self.spec.candidates, self.spec.space)
@@ -159,6 +130,17 @@ class Session:
         for trial in trials:
             self.drop(trial)
 
+    def goals(self) -> dict[str, Any]:
+        """What decides when the search is over, as JSON values."""
+        o = self.options
+        return {
+            "budget": o.budget.to_json(),
+            "confirm": self.n_confirm,
+            "target": o.target,
+            "patience": o.patience,
+            "max_failures": o.max_failures,
+        }
+
     def interrupt(self) -> None:
         """Start nothing more; what runs is finished, told and stored."""
         self.stop = "interrupted"
@@ -182,10 +164,6 @@ class Session:
         if left.evaluations is not None:
             n = min(n, left.evaluations)
         if n < 1:
-            return
-        if self.confirming:
-            self.tell_stale_confirmation()
-            self._fill()  # these were evaluations too
             return
         asked = self.optimizer.ask(n, left)
         self._has_told = False
@@ -409,6 +387,8 @@ class Session:
                 params = asked.params
             number = None if asked is None else asked.number
             self.optimizer.tell(Trial(number, params, trial.repeats, trial.context), outcome)
+        if self._free_rows is not None and key[0] != self.optimizer.worker:
+            self._free_rows.take(trial.params)
         self._has_told = True
         self.known.add(key)
         self.told_since_ask.append(key)
@@ -464,7 +444,7 @@ class Session:
             self.tell_row(row)
 
     def tell_stale_confirmation(self) -> None:
-        """The search goes on after an earlier session's confirmation: its trials are news."""
+        """Tell what an earlier session confirmed: it is not how this one ends."""
         for row in self.confirming:
             self.tell_row(row)
         self.confirming = []
@@ -475,17 +455,7 @@ class Session:
             return
         if row.key[0] == self.optimizer.worker:  # one that confirmed
             self.account.opened(row.trial.params)
-        elif self._free_rows is not None:
-            self._free_rows.take(row.trial.params)
         self.tell_outcome(row.key, row.trial, row.outcome, is_known=is_known)
-
-
-def _without(budget: Budget, n_confirm: int) -> Budget:
-    """The budget of the search: what confirming needs, a switch included, is held back."""
-    if not n_confirm or budget.evaluations is None:
-        return budget
-    switches = None if budget.switches is None else max(budget.switches - 1, 0)
-    return replace(budget, evaluations=budget.evaluations - n_confirm, switches=switches)
 
 
 def _spent_axis(left: Budget) -> str | None:

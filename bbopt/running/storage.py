@@ -228,10 +228,16 @@ class StudyLog:
         trial = optuna.trial.create_trial(
             state=optuna.trial.TrialState.COMPLETE if is_finite else optuna.trial.TrialState.FAIL,
             value=float(value) if is_finite else None,  # type: ignore[arg-type]
-            user_attrs={"bbopt:round": dict(scalars)},
+            user_attrs={"bbopt:round": dict(scalars), "bbopt:worker": self.worker},
         )
         with self._lock, storage_errors(self.location):
             self._storage.create_new_trial(self._study_id, trial)
+
+    def n_rounds(self) -> int:
+        """How many rounds of this worker are in the log."""
+        with self._lock, storage_errors(self.location):
+            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        return sum(trial.user_attrs.get("bbopt:worker") == self.worker for trial in trials)
 
     def finish(self, row: int, outcome: Outcome, *, seconds: float, overhead: float) -> None:
         """Write what came of a row, then its final state."""
@@ -358,8 +364,8 @@ def _read_foreign(trial: Any, space: Space) -> Row | None:
     return Row(trial._trial_id, key, Trial(None, params), outcome=Outcome(value))
 
 
-def read_finished(location: str | Path, space: Space) -> list[tuple[Trial, Outcome]]:
-    """The finished trials of every study in a storage whose params are in the space.
+def read_finished(location: str | Path, spec: Spec) -> list[tuple[Trial, Outcome]]:
+    """The finished trials of every study of that direction whose params are in the space.
 
     Raises
     ------
@@ -371,8 +377,10 @@ def read_finished(location: str | Path, space: Space) -> list[tuple[Trial, Outco
         storage = open_storage(str(location))
         found = []
         for study in storage.get_all_studies():
+            if [direction.name.lower() for direction in study.directions] != [spec.direction]:
+                continue
             for trial in storage.get_all_trials(study._study_id, deepcopy=False):
-                row = read_row(trial, space) if _same_names(trial, space) else None
+                row = read_row(trial, spec.space) if _same_names(trial, spec.space) else None
                 if row is not None and row.outcome is not None:
                     found.append((replace(row.trial, number=None), row.outcome))
     return found

@@ -12,17 +12,18 @@ from bbopt.errors import UsageError
 from bbopt.running.session import Session
 from bbopt.running.storage import FOREIGN_WORKER, read_finished
 from bbopt.space import Categorical, Float, Int, Space
+from bbopt.spec import Spec
 from bbopt.trial import Outcome, Trial
 
 Finished = tuple[Trial, Outcome]
 
 
-def read_warm_start(source: str | Path, space: Space) -> list[Finished]:
+def read_warm_start(source: str | Path, spec: Spec) -> list[Finished]:
     """Finished trials from a CSV file or from every study of a storage.
 
     A CSV file has a column for each parameter and one named ``value`` (as ``--trace`` and
     ``Result.to_csv`` write it; other columns are ignored, an empty value is a failure). From
-    a storage, trials outside the space are left out.
+    a storage, trials outside the space and studies of another direction are left out.
 
     Raises
     ------
@@ -31,9 +32,9 @@ def read_warm_start(source: str | Path, space: Space) -> list[Finished]:
     StorageError
         If the storage cannot be read.
     """
-    if "://" not in str(source) and Path(source).suffix == ".csv":
-        return _read_csv(Path(source), space)
-    return read_finished(source, space)
+    if "://" not in str(source) and Path(source).suffix.lower() == ".csv":
+        return _read_csv(Path(source), spec.space)
+    return read_finished(source, spec)
 
 
 def tell_warm_start(session: Session, finished: Sequence[Finished], source: str) -> None:
@@ -46,18 +47,22 @@ def tell_warm_start(session: Session, finished: Sequence[Finished], source: str)
     done = log.attributes().get("bbopt:warm_start", [])
     if source in done:
         return
-    for trial, outcome in finished:
-        log.create(trial, place={}, worker=FOREIGN_WORKER, outcome=outcome)
+    rows = [row.place for row in log.rows() if row.place.get("source") == source]
+    written = {place["index"] for place in rows}  # before a kill
+    for i, (trial, outcome) in enumerate(finished):
+        if i not in written:
+            place = {"source": source, "index": i}
+            log.create(trial, place=place, worker=FOREIGN_WORKER, outcome=outcome)
     log.set_attribute("bbopt:warm_start", [*done, source])
 
 
 def _read_csv(path: Path, space: Space) -> list[Finished]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a BOM
+            reader = csv.DictReader(file, restval="")
+            columns, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"warm start {path}: {error}") from None
-    columns = rows[0].keys() if rows else ()
     missing = [name for name in (*space, "value") if name not in columns]
     if missing:
         raise UsageError(f"warm start {path}: no column {missing[0]!r}")
@@ -68,9 +73,9 @@ def _read_row(path: Path, line: int, row: Mapping[str, str], space: Space) -> Fi
     try:
         params = space.validate({name: parse_value(space, name, row[name]) for name in space})
         value = float(row["value"]) if row["value"] else float("nan")
-        context = json.loads(row["context"]) if row.get("context") else {}
+        context = dict(json.loads(row["context"])) if row.get("context") else {}
         context.pop("examples", None)  # one row is one value, whatever it was a mean of
-    except (UsageError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"warm start {path}, line {line}: {error}") from None
     return Trial(None, params, context=context), Outcome(value)
 

@@ -98,7 +98,7 @@ def test_not_even_what_other_processes_print(oven):
         [sys.executable, "-m", "bbopt", *words], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout)["evaluations"] == 3
-    assert sorted(done.stderr.splitlines()) == ["baking 0", "baking 1", "baking 2"]
+    assert done.stderr.count("baking") == 3
 
 
 def test_a_run_without_any_value_fails_and_says_why(bbopt, oven):
@@ -276,6 +276,22 @@ def test_a_storage_that_fails_on_the_way_keeps_what_was_evaluated(bbopt, bbopt_j
     resumed, whole = bbopt_json(*words, "--json"), bbopt_json(*BRANIN, "--budget", 8, "--json")
     assert resumed["best_params"] == whole["best_params"]
     assert resumed["evaluations"] == 8
+
+
+def test_a_damaged_snapshot_is_said_and_replayed(bbopt, tmp_path):
+    words = ["run", "synthetic/branin", "--optimizer", "optuna:tpe", "--set", "n_startup_trials=2"]
+    stored = [*words, "--storage", "runs.journal", "--resume", "--trace", "broken.csv"]
+    bbopt(*stored, "--budget", 6)
+    (snapshot,) = tmp_path.glob("runs.journal.bbopt/*.snapshot")
+    snapshot.write_bytes(snapshot.read_bytes()[:-1])
+    result = bbopt(*stored, "--budget", 9)
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"bbopt: warning: snapshot runs.journal.bbopt/{snapshot.name} is damaged: "
+        "replaying the log instead\n"
+    )
+    bbopt(*words, "--budget", 9, "--trace", "whole.csv")
+    assert (tmp_path / "broken.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_earlier_results_start_a_run(bbopt, bbopt_json):

@@ -1,10 +1,12 @@
-import json
 import sys
 
 import optuna
 import pytest
 
 from bbopt.running.storage import StudyLog
+from bbopt.running.studies import read_study
+from bbopt.space import Space
+from bbopt.spec import Spec
 
 RUN = ("run", "synthetic/branin", "--with", "noise=0.5", "--storage", "runs.journal")
 
@@ -15,9 +17,9 @@ def storage(bbopt, oven, monkeypatch):
     lines = {
         "a": [*RUN, "--name", "a", "--optimizer", "random", "--budget", 10, "--confirm", 0.4],
         "b": [*RUN, "--name", "b", "--optimizer", "sobol", "--budget", 6, "--seed", 2],
-        "c": ["run", f"{oven}:Oven", "--with", "fail=true", "--storage", "runs.journal"]
-        + ["--name", "c", "--optimizer", "random", "--budget", 3],
+        "c": ["run", f"{oven}:Oven", *RUN[4:], "--name", "c", "--optimizer", "random"],
     }
+    lines["c"] += ["--budget", 3, "--with", "fail=true"]
     for line in lines.values():
         monkeypatch.setattr(sys, "argv", ["/usr/bin/bbopt", *map(str, line)])
         monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
@@ -69,12 +71,30 @@ def test_what_a_later_session_found_is_not_hidden_by_the_best_of_an_earlier_one(
 ):
     words = ["run", "synthetic/branin", "--optimizer", "random", "--storage", "runs.journal"]
     first = bbopt_json(*words, "--budget", 2, "--json")
-    monkeypatch.setattr(StudyLog, "set_best", lambda *_: pytest.skip)  # killed before its end
+    monkeypatch.setattr(StudyLog, "set_best", lambda log, best: None)  # killed before its end
     later = bbopt_json(*words, "--budget", 40, "--resume", "--json")
     shown = bbopt_json("show", "runs.journal", "--name", "synthetic/branin", "--json")
     assert shown["best"]["value"] == first["best_value"]
     assert shown["best_observed"]["value"] == later["best_value"] < first["best_value"]
     assert "best observed" in bbopt("show", "runs.journal").stdout
+
+
+def test_earlier_results_are_known_and_not_counted_as_spent(bbopt, bbopt_json, tmp_path):
+    (tmp_path / "earlier.csv").write_text("x1,x2,value\n1,2,-50\n3,4,7\n")
+    bbopt(*RUN, "--optimizer", "random", "--budget", 3, "--warm-start", "earlier.csv")
+    (shown,) = bbopt_json("show", "runs.journal", "--json")
+    assert (shown["trials"], shown["evaluations"]) == (5, 3)
+    assert shown["best"]["value"] == -50
+
+
+def test_each_worker_of_a_shared_study_is_shown(bbopt, bbopt_json):
+    words = [*RUN, "--optimizer", "random", "--resume"]
+    bbopt(*words, "--budget", 3, "--worker", 0)
+    bbopt(*words, "--budget", 6, "--worker", 1)  # of the whole study
+    (shown,) = bbopt_json("show", "runs.journal", "--json")
+    assert list(shown["workers"]) == ["0", "1"]
+    assert shown["evaluations"] == shown["trials"] == 6
+    assert shown["seconds"] > 0
 
 
 def test_a_study_of_another_tool_is_counted(bbopt, tmp_path):
@@ -108,19 +128,9 @@ def test_what_cannot_be_shown_is_named_and_nothing_is_made(
 
 def test_showing_takes_no_worker_number(bbopt, storage, tmp_path):
     """While a run holds the lock of its worker, its study can be shown."""
-    from bbopt.space import Space
-    from bbopt.spec import Spec
-
-    about = json.loads(bbopt("show", storage, "--name", "a", "--json").stdout)
-    spec = Spec(space=Space.from_json(_space(tmp_path, about)))
+    spec = Spec(space=Space.from_json(read_study(tmp_path / storage, "a").about["space"]))
     log = StudyLog(tmp_path / storage, "a", spec, worker=0, resume=True)
     try:
         assert bbopt("show", storage, "--name", "a").exit_code == 0
     finally:
         log.close()
-
-
-def _space(tmp_path, about):
-    from bbopt.running.studies import read_study
-
-    return read_study(tmp_path / "runs.journal", about["name"]).about["space"]

@@ -57,7 +57,8 @@ class Cholesky:
     def factor(self) -> Factor:
         """The factor of all data."""
         if self._factor is None:
-            self._factor = Factor.of(self._kernel, self._observations)
+            data = self._observations
+            self._factor = Factor.of(self._kernel, data.points, np.sqrt(data.count / data.noise))
         return self._factor
 
     @property

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
 from bbopt.metabo.kernels import Kernel
-from bbopt.metabo.posterior.observations import Observations
 from bbopt.space import Array
 
 
@@ -33,10 +32,9 @@ class Factor:
     lower: Array
 
     @classmethod
-    def of(cls, kernel: Kernel, observations: Observations) -> Factor:
-        """Factorise from scratch, O(u³)."""
-        scale = np.sqrt(observations.count / observations.noise)
-        b = kernel(observations.points, observations.points)
+    def of(cls, kernel: Kernel, points: Array, scale: Array) -> Factor:
+        """Factorise from scratch, O(u³): ``points`` ``(u, d)``, ``scale`` ``(u,)``."""
+        b = kernel(points, points)
         b *= scale[:, None]
         b *= scale
         b.flat[:: len(b) + 1] += 1.0

@@ -1,0 +1,230 @@
+"""Hyper-parameters learned by maximum a posteriori, from sufficient statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from bbopt import checks
+from bbopt.metabo.evidence import evidence
+from bbopt.metabo.kernels import Kernel
+from bbopt.metabo.posterior.observations import Observations
+from bbopt.space import Array
+
+SCALES = (1e-2, 1e1)
+"""Range of the lengthscales, in units of the cube's edge."""
+
+NOISE_RATIO = (1e-6, 1e2)
+"""Range of the noise, as a share of the variance of the observed means."""
+
+VARIANCE_RATIO = 1e4
+"""Largest prior variance, as a multiple of its least (see :func:`fit`)."""
+
+LOG_SCALE_SD = 1.0
+"""Prior standard deviation of a log lengthscale; its median is ½ sqrt(d)."""
+
+REPLICATED = (2, 3)
+"""Points, and evaluations of each, that must agree exactly to call an objective deterministic."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Hyper-parameters that maximise the posterior density.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        With the fitted lengthscales and variance.
+    noise : float
+        Variance of one evaluation.
+    constant : float
+        Prior mean of the function (0 unless it was fitted): subtract it from the values.
+    log_density : float
+        Log marginal likelihood plus log prior of the lengthscales.
+    """
+
+    kernel: Kernel
+    noise: float
+    constant: float
+    log_density: float
+
+
+def fit(
+    kernel: Kernel,
+    observations: Observations,
+    *,
+    rng: np.random.Generator,
+    n_starts: int = 4,
+    fit_constant: bool = False,
+    deterministic: bool = False,
+) -> Fit:
+    """Maximum a posteriori lengthscales, variance and noise, by L-BFGS-B from several starts.
+
+    The prior variance is kept above ``(max mean - centre)²/4``: a fit that explains a good
+    value as noise would stop exploring. Where nothing can be learned (one point, or all means
+    equal) the kernel stays as it is and only the noise comes from the spread within points.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Kind of the kernel, whether it has one lengthscale a coordinate, and the first start.
+    observations : Observations
+        At least one point; values standardised (see :class:`Standardisation`).
+    rng : numpy Generator
+        Draws the other starts, from the prior.
+    n_starts : int
+        Starts in all, >= 1.
+    fit_constant : bool
+        Estimate the prior mean by generalised least squares rather than take 0.
+    deterministic : bool
+        Hold the noise at its least (see :func:`is_deterministic`).
+    """
+    checks.integer("n_starts", n_starts, 1)
+    means = observations.mean
+    spread = float(np.var(means))
+    least_noise = NOISE_RATIO[0] * (spread or kernel.variance)
+    within = within_variance(observations)
+    if len(means) < 2 or spread == 0.0:
+        noise = least_noise if deterministic else max(within or 0.0, least_noise)
+        constant = float(means.mean()) if fit_constant else 0.0
+        density = evidence(kernel, noise, observations, constant=constant).value
+        return Fit(kernel, noise, constant, density)
+
+    target = _Target(kernel, observations, None if fit_constant else 0.0, within)
+    centre = float(means.mean()) if fit_constant else 0.0
+    least = max((float(means.max()) - centre) ** 2 / 4.0, 1e-2 * spread)
+    n_scales = len(kernel.log_parameters) - 1
+    most_noise = least_noise if deterministic else max(NOISE_RATIO[1] * spread, 2 * (within or 0))
+    bounds = np.log(
+        [SCALES] * n_scales + [(least, VARIANCE_RATIO * least)] + [(least_noise, most_noise)]
+    )
+    first_noise = 0.1 * spread if within is None else within
+    first = [np.append(kernel.log_parameters, np.log(max(first_noise, least_noise)))]
+    for _ in range(n_starts - 1):
+        scales = target.median + LOG_SCALE_SD * rng.standard_normal(n_scales)
+        variance = np.log(max(spread, least)) + rng.standard_normal()
+        first.append(np.array([*scales, variance, first[0][-1]]))
+    best = min(
+        (
+            minimize(
+                target,
+                np.clip(start, bounds[:, 0], bounds[:, 1]),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds,
+                options={"maxiter": 200, "ftol": 1e-10, "gtol": 1e-6},
+            )
+            for start in first
+        ),
+        key=lambda result: float(result.fun),
+    )
+    fitted, noise = kernel.with_log_parameters(best.x[:-1]), float(np.exp(best.x[-1]))
+    found = evidence(fitted, noise, observations, constant=None if fit_constant else 0.0)
+    return Fit(fitted, noise, found.constant, target.offset - float(best.fun))
+
+
+class _Target:
+    """Negative log density, less a constant that would drown its changes at large N."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        observations: Observations,
+        constant: float | None,
+        within: float | None,
+    ) -> None:
+        self._kernel, self._observations, self._constant = kernel, observations, constant
+        # One lengthscale for all coordinates is learned like that of the distance itself.
+        self.median = np.log(0.5 * np.sqrt(observations.d))
+        # ln p of the spread within points, at its own best noise; 0 where there is none.
+        n = float(np.sum(observations.count - 1))
+        self.offset = -0.5 * n * (np.log(2.0 * np.pi * within) + 1.0) if within else 0.0
+
+    def __call__(self, theta: Array) -> tuple[float, Array]:
+        kernel = self._kernel.with_log_parameters(theta[:-1])
+        noise = float(np.exp(theta[-1]))
+        found = evidence(kernel, noise, self._observations, constant=self._constant)
+        gap = (theta[:-2] - self.median) / LOG_SCALE_SD
+        gradient = found.gradient.copy()
+        gradient[:-2] -= gap / LOG_SCALE_SD
+        return self.offset - found.value + 0.5 * float(gap @ gap), -gradient
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """An affine scale for values, fixed once: a later change would change what noise means.
+
+    Parameters
+    ----------
+    shift, scale : float
+        ``(value - shift) / scale`` is what the model sees; ``scale`` > 0.
+    """
+
+    shift: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, observations: Observations) -> Standardisation:
+        """From the first data: their means get mean 0 and variance 1.
+
+        Equal means take the spread within points instead; without any the scale is 1.
+        """
+        means = observations.mean
+        spread = float(np.std(means))
+        # A spread of rounding errors is none.
+        if spread <= 1e-12 * float(np.max(np.abs(means), initial=0.0)):
+            spread = np.sqrt(within_variance(observations) or 0.0)
+        return cls(float(means.mean()), float(spread) or 1.0)
+
+    def apply(self, mean: float, m2: float) -> tuple[float, float]:
+        """Mean and sum of squared deviations on the model's scale."""
+        return (mean - self.shift) / self.scale, m2 / self.scale / self.scale
+
+    def undo(self, mean: Array, sd: Array) -> tuple[Array, Array]:
+        """Mean and sd of the model on the scale of the values."""
+        return self.shift + self.scale * mean, self.scale * sd
+
+
+def within_variance(observations: Observations) -> float | None:
+    """Variance of one evaluation from the spread within points; None where none repeats."""
+    degrees = int(np.sum(observations.count - 1))
+    return float(np.sum(observations.m2)) / degrees if degrees > 0 else None
+
+
+def is_deterministic(observations: Observations) -> bool:
+    """Whether repeats return identical values: all of them, at two points three times each.
+
+    Repeating such an objective is waste: hold the noise at its least and repeat nothing.
+    """
+    points, evaluations = REPLICATED
+    repeated = observations.count >= evaluations
+    return bool(np.sum(repeated) >= points and not np.any(observations.m2 > 0.0))
+
+
+def local_noise(noise: float, observations: Observations, *, prior_count: float = 10.0) -> Array:
+    """Noise of each point ``(u,)``: its own spread, shrunk to the pooled ``noise``.
+
+    ``(ν noise + m2_i)/(ν + n_i - 1)``, the mean under an inverse-gamma prior that is worth
+    ``prior_count`` (ν) evaluations.
+    """
+    degrees = observations.count - 1
+    local: Array = (prior_count * noise + observations.m2) / (prior_count + degrees)
+    return local
+
+
+def refit_due(batches: int, unique: int, fitted_batches: int, fitted_unique: int) -> bool:
+    """Whether to fit again: at 8, 16, 32, … batches, or with a quarter more unique points.
+
+    Parameters
+    ----------
+    batches, unique : int
+        Complete batches and unique points now.
+    fitted_batches, fitted_unique : int
+        The same at the last fit, 0 before the first.
+    """
+    if batches < 8:
+        return False
+    grown = fitted_unique > 0 and unique >= 1.25 * fitted_unique
+    return grown or batches >= max(8, 2 * fitted_batches)

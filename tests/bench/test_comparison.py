@@ -1,0 +1,177 @@
+import math
+
+import numpy as np
+import pytest
+
+from bbopt.bench.comparison import Comparison, Quartiles, per_evaluation
+
+
+def standings(task):
+    return {method: standing.verdict for method, standing in task.standings.items()}
+
+
+@pytest.fixture
+def race(make_record):
+    """Two methods and four seeds: ``a`` ends at 1 + seed, ``b`` one more."""
+    records = []
+    for seed in range(4):
+        for method, extra in (("b", 1.0), ("a", 0.0)):
+            steps = [(1, 9.0 + seed), (6, 1.0 + seed + extra)]
+            records.append(make_record(method, seed, steps))
+    return records
+
+
+def test_the_verdict_names_the_best_and_how_far_the_others_are_behind(race):
+    (task,) = Comparison.of(race).tasks
+    assert standings(task) == {"b": "worse", "a": "best"}
+    behind = task.standings["b"].behind
+    assert (behind.mean, behind.low, behind.high, behind.n) == (1.0, 1.0, 1.0, 4)
+    assert task.standings["a"].final.mean == 2.5
+
+
+def test_a_difference_that_may_be_nothing_is_no_worse(make_record):
+    gaps = (0.5, -0.4, 0.3, -0.2)
+    records = [make_record("a", seed, [(1, 5.0)]) for seed in range(4)]
+    records += [make_record("b", seed, [(1, 5.0 + gap)]) for seed, gap in enumerate(gaps)]
+    (task,) = Comparison.of(records).tasks
+    assert standings(task) == {"a": "best", "b": "no worse"}
+
+
+def test_one_pair_of_runs_leaves_the_verdict_open(make_record):
+    records = [make_record("a", 0, [(1, 5.0)]), make_record("b", 0, [(1, 6.0)])]
+    (task,) = Comparison.of(records).tasks
+    assert standings(task) == {"a": "best", "b": "open"}
+
+
+def test_values_to_be_maximised_are_compared_as_losses_and_shown_as_they_are(make_record):
+    records = [make_record("a", seed, [(1, 0.9)], direction="maximize") for seed in range(3)]
+    records += [make_record("b", seed, [(1, 0.8)], direction="maximize") for seed in range(3)]
+    (task,) = Comparison.of(records).tasks
+    assert standings(task) == {"a": "best", "b": "worse"}
+    assert task.shown(task.standings["a"].final.mean) == pytest.approx(0.9)
+    assert task.standings["b"].behind.mean == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("direction", "optimum", "value"), [("minimize", -3, -2), ("maximize", 3, 2)])
+def test_where_the_optimum_is_known_the_loss_is_the_regret(make_record, direction, optimum, value):
+    records = [make_record("a", 0, [(1, value)], direction=direction, optimum=optimum)]
+    (task,) = Comparison.of(records).tasks
+    assert task.is_regret
+    assert task.final.tolist() == [[1.0]]
+    assert task.shown(task.final[0, 0]) == 1.0
+
+
+def test_true_values_count_and_not_the_lucky_ones(make_record):
+    lucky = [make_record("lucky", seed, [(1, 0.0, 5.0)]) for seed in range(3)]
+    honest = [make_record("honest", seed, [(1, 2.0, 2.0)]) for seed in range(3)]
+    (task,) = Comparison.of(lucky + honest).tasks
+    assert task.has_truth
+    assert standings(task) == {"lucky": "worse", "honest": "best"}
+
+
+def test_without_true_values_the_estimates_at_hand_count(make_record):
+    records = [make_record("a", 0, [(1, 3.0, None)]), make_record("b", 0, [(1, 2.0, 9.0)])]
+    (task,) = Comparison.of(records).tasks
+    assert not task.has_truth
+    assert task.final.tolist() == [[3.0], [2.0]]
+
+
+def test_a_failed_run_ranks_last_and_a_method_with_one_is_not_the_best(make_record):
+    records = [make_record("a", seed, [(1, 1.0)]) for seed in range(2)]
+    records += [make_record("b", seed, [(1, 2.0)]) for seed in range(3)]
+    records.append(make_record("a", 2, [], status="failed", error="no"))
+    comparison = Comparison.of(records)
+    (task,) = comparison.tasks
+    assert task.final.tolist() == [[1.0, 1.0, math.inf], [2.0, 2.0, 2.0]]
+    assert standings(task)["b"] == "best"
+    ranks = comparison.mean_ranks()
+    assert ranks["a"].mean == pytest.approx(4 / 3)
+    assert ranks["b"].mean == pytest.approx(5 / 3)
+
+
+def test_a_skipped_method_is_left_out_and_one_without_any_value_is_failed(make_record):
+    records = [make_record("a", 0, [(1, 1.0)])]
+    records.append(make_record("b", 0, [], status="failed"))
+    records.append(make_record("c", 0, [], status="skipped"))
+    comparison = Comparison.of(records)
+    assert comparison.methods == ("a", "b")
+    assert standings(comparison.tasks[0]) == {"a": "best", "b": "failed"}
+
+
+def test_a_method_that_was_not_run_on_a_problem_has_no_rank_there(make_record):
+    records = [make_record("a", 0, [(1, 1.0)]), make_record("b", 0, [(1, 2.0)])]
+    records.append(make_record("b", 0, [(1, 2.0)], problem="q"))
+    comparison = Comparison.of(records)
+    assert standings(comparison.tasks[1]) == {"a": "absent", "b": "best"}
+    assert {m: r.n for m, r in comparison.mean_ranks().items()} == {"a": 1, "b": 2}
+    assert not np.isnan(comparison.ranks_over_budget()).any()
+    assert comparison.wins()[0, 1].tolist() == [1, 0, 0]
+
+
+def test_a_problem_on_which_nothing_succeeded_is_no_task(make_record):
+    assert Comparison.of([make_record("a", 0, [], status="failed")]).tasks == ()
+
+
+def test_bands_hold_the_mean_between_the_changes(race):
+    (task,) = Comparison.of(race).tasks
+    grid, bands = task.bands(100)
+    assert grid.tolist() == [float(n) for n in range(1, 11)]
+    mean, low, high = bands["a"]
+    assert mean.tolist() == [10.5] * 5 + [2.5] * 5
+    assert (low < mean).all()
+    assert (mean < high).all()
+
+
+def test_a_band_begins_where_every_run_has_a_value(make_record):
+    records = [make_record("a", 0, [(1, 3.0)]), make_record("a", 1, [(4, 5.0)])]
+    (task,) = Comparison.of(records).tasks
+    mean = task.bands(100)[1]["a"][0]
+    assert np.isnan(mean[:3]).all()
+    assert mean[3:].tolist() == [4.0] * 7
+
+
+def test_ranks_and_targets_over_the_budget(race):
+    comparison = Comparison.of(race)
+    b, a = comparison.ranks_over_budget()
+    assert (b[0], a[0]) == (1.5, 1.5)
+    assert (b[-1], a[-1]) == (2.0, 1.0)
+    b, a = comparison.targets_reached()
+    assert (np.diff(a) >= 0).all()
+    # targets are a's medians, 10.5 (the first evaluations) and 2.5: two of its four runs end
+    # below 2.5, one of b's does; all but the worst first evaluation pass 10.5 at the end
+    assert a[-1] > b[-1] > 0
+
+
+def test_the_profile_counts_evaluations_until_most_of_the_gain_is_there(make_record):
+    # start 10, best 0: solved at 1 or less; a needs 4 evaluations, b 8
+    records = [make_record("a", 0, [(1, 10.0), (4, 0.9), (7, 0.0)])]
+    records.append(make_record("b", 0, [(1, 10.0), (8, 1.0)]))
+    records.append(make_record("c", 0, [(1, 10.0), (8, 1.1)]))
+    profile = Comparison.of(records).profile(np.array([1.0, 1.9, 2.0, 9.0]))
+    assert profile.tolist() == [[1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
+
+
+def test_a_win_needs_more_than_the_tolerance(make_record):
+    # the best run gained 100 over the first evaluation: 1 is a tie, 2 is none
+    for end, counts in ((1.0, [0, 1, 0]), (2.0, [1, 0, 0])):
+        records = [make_record("a", 0, [(1, 100.0), (2, 0.0)])]
+        records.append(make_record("b", 0, [(1, 100.0), (2, end)]))
+        assert Comparison.of(records).wins()[0, 1].tolist() == counts
+
+
+def test_the_lead_is_a_paired_difference_of_ranks(race):
+    lead = Comparison.of(race).lead("a", "b")
+    assert (lead.mean, lead.low, lead.n) == (1.0, 1.0, 4)
+    assert Comparison.of(race).lead("b", "a").mean == -1.0
+
+
+def test_numbers_per_evaluation_are_medians_over_the_runs(make_record):
+    times = (0.1, 0.2, 0.9)
+    records = [
+        make_record("a", seed, [(1, 1.0)], summary={"overhead_seconds": t})
+        for seed, t in enumerate(times)
+    ]
+    records.append(make_record("a", 3, [], status="failed"))
+    assert per_evaluation(records, "overhead_seconds") == {
+        "a": Quartiles(*pytest.approx((0.02, 0.015, 0.055)))
+    }

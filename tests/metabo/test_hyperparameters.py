@@ -1,0 +1,191 @@
+"""Learning hyper-parameters: recovery, bounds, and data from which nothing can be learned."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bbopt.errors import UsageError
+from bbopt.metabo import RBF, Matern52
+from bbopt.metabo.hyperparameters import (
+    Standardisation,
+    fit,
+    is_deterministic,
+    local_noise,
+    refit_due,
+    within_variance,
+)
+from bbopt.metabo.posterior.observations import Observations, moments
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def observe(points, statistics):
+    data = Observations(np.shape(points)[1])
+    for x, (n, mean, m2) in zip(np.asarray(points, dtype=float), statistics, strict=True):
+        data.pool(data.add(x, 1.0), n, mean, m2)
+    return data
+
+
+def draw(seed, kernel, noise, u=100, total=10_000):
+    """A draw from the prior at ``u`` points with unequal counts that sum to about ``total``."""
+    draws = np.random.default_rng(seed)
+    x = draws.random((u, 2))
+    f = np.linalg.cholesky(kernel(x, x) + 1e-10 * np.eye(u)) @ draws.normal(size=u)
+    shares = draws.dirichlet(np.full(u, 0.5))
+    counts = 1 + draws.multinomial(total - u, shares)
+    means = f + np.sqrt(noise / counts) * draws.normal(size=u)
+    m2 = [noise * draws.chisquare(n - 1) if n > 1 else 0.0 for n in counts]
+    return observe(x, zip(counts.tolist(), means.tolist(), m2, strict=True))
+
+
+def test_hyper_parameters_of_a_draw_are_recovered_from_a_bad_start():
+    truth, noise = Matern52(0.3, 1.5), 0.09
+    errors = []
+    for seed in range(20):
+        found = fit(Matern52(2.0, 0.1), draw(seed, truth, noise), rng=rng(), n_starts=2)
+        errors.append(np.abs(found.kernel.log_parameters - truth.log_parameters))
+        errors[-1] = np.append(errors[-1], abs(math.log(found.noise / noise)))
+    errors = np.array(errors)
+    within = errors <= [0.5, 1.1, 4 * math.sqrt(2 / 9_900)]
+    assert np.all(within.mean(axis=0) >= 0.9)
+
+
+def test_the_spread_within_points_counts():
+    # The means alone hold 100 of the 10,000 degrees of freedom of the noise.
+    data = draw(0, Matern52(0.3), 0.09)
+    found = fit(Matern52(0.3), data, rng=rng())
+    assert found.noise == pytest.approx(within_variance(data), rel=0.01)
+
+
+def test_a_million_evaluations_do_not_drown_the_lengthscale():
+    truth = Matern52(0.3)
+    found = fit(Matern52(3.0), draw(3, truth, 0.09, total=1_000_000), rng=rng())
+    assert abs(math.log(found.kernel.lengthscales[0] / 0.3)) < 0.5
+
+
+def test_more_starts_never_find_less():
+    data = draw(4, RBF([0.1, 0.8]), 0.01, u=30, total=100)
+    densities = [fit(RBF([3.0, 0.1]), data, rng=rng(), n_starts=n).log_density for n in (1, 4, 8)]
+    assert densities == sorted(densities)
+
+
+def test_the_same_generator_finds_the_same():
+    data = draw(5, RBF([0.1, 0.8]), 0.01, u=30, total=100)
+    assert fit(RBF([0.3, 0.3]), data, rng=rng()) == fit(RBF([0.3, 0.3]), data, rng=rng())
+
+
+def test_a_fit_does_not_depend_on_the_unit_of_the_values_nor_a_fitted_constant_on_their_zero():
+    data = draw(6, Matern52(0.3), 0.05, u=40, total=400)
+    moved = observe(
+        data.points, zip(data.count.tolist(), 1e3 + 10 * data.mean, 100 * data.m2, strict=True)
+    )
+    a = fit(Matern52(0.5), data, rng=rng(), fit_constant=True)
+    b = fit(Matern52(0.5, 100.0), moved, rng=rng(), fit_constant=True)
+    assert b.noise == pytest.approx(100 * a.noise, rel=1e-3)
+    assert b.constant == pytest.approx(1e3 + 10 * a.constant, rel=1e-3)
+    np.testing.assert_allclose(b.kernel.lengthscales, a.kernel.lengthscales, rtol=1e-2)
+
+
+def test_one_good_value_is_not_explained_away():
+    # Nine bad values and a good one, each seen once: as noise it would be forgotten.
+    x = np.random.default_rng(0).random((10, 2))
+    data = observe(x, [(1, 0.01 * i, 0.0) for i in range(9)] + [(1, 4.0, 0.0)])
+    assert fit(Matern52(0.3), data, rng=rng()).kernel.variance >= 4.0 * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "noise"),
+    [
+        ([(1, 2.0, 0.0)], 1e-6),  # one value
+        ([(5, 2.0, 4.0)], 1.0),  # one point with repeats
+        ([(3, 2.0, 0.0), (3, 2.0, 0.0)], 1e-6),  # a constant function
+        ([(3, 2.0, 1.0), (3, 2.0, 3.0)], 1.0),  # equal means that repeats disagree about
+    ],
+)
+def test_where_nothing_can_be_learned_the_kernel_stays(statistics, noise):
+    x = [[0.1, 0.1], [0.9, 0.9]][: len(statistics)]
+    found = fit(RBF([0.2, 0.3]), observe(x, statistics), rng=rng(), fit_constant=True)
+    assert found.kernel == RBF([0.2, 0.3])
+    assert found.noise == pytest.approx(noise)
+    assert found.constant == 2.0
+    assert math.isfinite(found.log_density)
+
+
+def test_repeats_that_agree_exactly_are_recognised_and_get_the_least_noise():
+    x = np.random.default_rng(0).random((8, 2))
+    values = np.sin(5 * x[:, 0])
+    data = observe(x, [(3, v, 0.0) for v in values])
+    assert is_deterministic(data)
+    found = fit(Matern52(0.3), data, rng=rng(), deterministic=True)
+    assert found.noise == pytest.approx(1e-6 * np.var(values))
+    assert fit(Matern52(0.3), data, rng=rng()).noise == pytest.approx(found.noise)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "expected"),
+    [
+        ([(3, 1.0, 0.0), (3, 2.0, 0.0)], True),
+        ([(3, 1.0, 0.0), (2, 2.0, 0.0)], False),  # too few repeats
+        ([(3, 1.0, 0.0), (3, 2.0, 1e-9)], False),
+        ([(3, 1.0, 0.0), (3, 2.0, 0.0), (2, 0.0, 1e-9)], False),
+    ],
+)
+def test_an_objective_is_deterministic_only_on_enough_evidence(statistics, expected):
+    x = [[0.1], [0.2], [0.3]][: len(statistics)]
+    assert is_deterministic(observe(x, statistics)) is expected
+
+
+def test_standardised_means_have_mean_zero_and_variance_one():
+    data = draw(0, RBF(0.3), 0.1, u=20, total=100)
+    scale = Standardisation.of(data)
+    means = np.array([scale.apply(m, 0.0)[0] for m in data.mean])
+    assert means.mean() == pytest.approx(0.0, abs=1e-14)
+    assert means.std() == pytest.approx(1.0, rel=1e-14)
+    back, sd = scale.undo(means, np.ones(20))
+    np.testing.assert_allclose(back, data.mean, rtol=1e-12)
+    assert np.array_equal(sd, np.full(20, scale.scale))
+
+
+@pytest.mark.parametrize(
+    ("statistics", "expected"),
+    [
+        ([(1, 5.0, 0.0)], Standardisation(5.0, 1.0)),
+        ([(2, 5.0, 0.0), (1, 5.0, 0.0)], Standardisation(5.0, 1.0)),
+        ([(3, 5.0, 8.0), (1, 5.0, 0.0)], Standardisation(5.0, 2.0)),
+    ],
+)
+def test_values_without_spread_have_a_scale_all_the_same(statistics, expected):
+    x = [[0.1], [0.2]][: len(statistics)]
+    assert Standardisation.of(observe(x, statistics)) == expected
+
+
+def test_the_noise_of_a_point_is_its_own_the_more_it_was_repeated():
+    data = observe([[0.1], [0.2], [0.3]], [(1, 0.0, 0.0), (11, 0.0, 40.0), (10**6, 0.0, 4e6)])
+    np.testing.assert_allclose(local_noise(1.0, data), [1.0, 2.5, 4.0], rtol=1e-4)
+
+
+def test_the_spread_within_points_is_unknown_without_repeats():
+    assert within_variance(observe([[0.1]], [(1, 0.0, 0.0)])) is None
+    values = np.random.default_rng(0).normal(size=50)
+    data = observe([[0.1]], [moments(values)])
+    assert within_variance(data) == pytest.approx(values.var(ddof=1), rel=1e-13)
+
+
+def test_a_refit_is_due_when_batches_double_or_points_grow_by_a_quarter():
+    fits, fitted = [], (0, 0)
+    for batches in range(1, 200):
+        unique = min(batches, 20)
+        if refit_due(batches, unique, *fitted):
+            fits.append(batches)
+            fitted = (batches, unique)
+    assert fits == [8, 10, 13, 17, 34, 68, 136]
+
+
+def test_no_start_at_all_is_refused():
+    with pytest.raises(UsageError, match="n_starts must be an integer >= 1"):
+        fit(RBF(0.3), observe([[0.1]], [(1, 0.0, 0.0)]), rng=rng(), n_starts=0)
