@@ -56,6 +56,7 @@ def test_a_stream_seed_fits_in_32_bits_and_follows_its_key():
     seeds = [stream_seed(0, "sampler", number=i) for i in range(200)]
     assert all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds)
     assert len(set(seeds)) == 200
+    assert max(seeds) >= 2**31
     assert seeds[3] == stream_seed(0, "sampler", number=3)
 
 

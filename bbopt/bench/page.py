@@ -36,7 +36,7 @@ tbody th, td.text { text-align: left; font-weight: 600; }
 td { white-space: nowrap; }
 td.text { font-weight: 400; white-space: normal; }
 th:first-child { text-align: left; }
-td small, th small { display: block; font-weight: 400; font-size: .76rem; white-space: nowrap; }
+td small, th small { display: block; font-weight: 400; font-size: .86em; white-space: nowrap; }
 td.best { background: var(--best); font-weight: 700; }
 td.close { background: var(--close); }
 .name { display: inline-block; padding-left: 1.1em; text-indent: -1.1em; }
@@ -130,6 +130,7 @@ def number(value: float | None, digits: int = 4) -> str:
         text = np.format_float_positional(value, precision=digits, fractional=False, trim="-")
     else:
         text = np.format_float_scientific(value, precision=1, trim="-", exp_digits=1)
+        text = text.replace("e+", "e")
     return text.replace("-", "−")
 
 

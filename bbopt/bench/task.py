@@ -59,7 +59,7 @@ class Task:
         self.label, self.budget = cell.problem_label, cell.budget_label
         self.methods = tuple(methods)
         self.seeds = tuple(sorted({record.cell.seed for record in records}))
-        runs = [record for record in records if record.is_run]
+        runs = [record for record in records if record.incumbents]
         self.direction = runs[0].direction if runs else "minimize"
         self.optimum = runs[0].optimum if runs else None
         self.has_truth = all(i.true_value is not None for r in runs for i in r.incumbents)

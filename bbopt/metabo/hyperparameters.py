@@ -82,47 +82,64 @@ def fit(
         Hold the noise at its least (see :func:`is_deterministic`).
     """
     checks.integer("n_starts", n_starts, 1)
-    means = observations.mean
-    spread = float(np.var(means))
-    least_noise = NOISE_RATIO[0] * (spread or kernel.variance)
+    constant = None if fit_constant else 0.0
+    spread = _spread(observations.mean)
+    if len(observations) < 2 or spread == 0.0:
+        return _noise_alone(kernel, observations, fit_constant, deterministic)
     within = within_variance(observations)
-    if len(means) < 2 or spread == 0.0:
-        noise = least_noise if deterministic else max(within or 0.0, least_noise)
-        constant = float(means.mean()) if fit_constant else 0.0
-        density = evidence(kernel, noise, observations, constant=constant).value
-        return Fit(kernel, noise, constant, density)
+    target = _Target(kernel, observations, constant, within)
+    box = _box(kernel, observations, fit_constant, deterministic)
+    first_noise = np.log(0.1 * spread if within is None else max(within, NOISE_RATIO[0] * spread))
+    starts = [np.append(kernel.log_parameters, first_noise)]
+    for _ in range(n_starts - 1):
+        scales = target.median + LOG_SCALE_SD * rng.standard_normal(len(box) - 2)
+        starts.append(np.array([*scales, np.log(spread) + rng.standard_normal(), first_noise]))
+    results = [
+        minimize(
+            target,
+            np.clip(start, box[:, 0], box[:, 1]),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=box,
+            options={"maxiter": 200, "ftol": 1e-10, "gtol": 1e-6},
+        )
+        for start in starts
+    ]
+    best = min(results, key=lambda result: float(result.fun))
+    fitted, noise = kernel.with_log_parameters(best.x[:-1]), float(np.exp(best.x[-1]))
+    found = evidence(fitted, noise, observations, constant=constant)
+    return Fit(fitted, noise, found.constant, target.offset - float(best.fun))
 
-    target = _Target(kernel, observations, None if fit_constant else 0.0, within)
+
+def _noise_alone(
+    kernel: Kernel, observations: Observations, fit_constant: bool, deterministic: bool
+) -> Fit:
+    """The fit where the means tell nothing of the kernel."""
+    within = 0.0 if deterministic else within_variance(observations) or 0.0
+    noise = max(within, NOISE_RATIO[0] * kernel.variance)
+    constant = float(observations.mean.mean()) if fit_constant else 0.0
+    density = evidence(kernel, noise, observations, constant=constant).value
+    return Fit(kernel, noise, constant, density)
+
+
+def _box(
+    kernel: Kernel, observations: Observations, fit_constant: bool, deterministic: bool
+) -> Array:
+    """Bounds ``(p + 1, 2)`` of the log parameters and the log noise."""
+    means, spread = observations.mean, _spread(observations.mean)
     centre = float(means.mean()) if fit_constant else 0.0
     least = max((float(means.max()) - centre) ** 2 / 4.0, 1e-2 * spread)
-    n_scales = len(kernel.log_parameters) - 1
-    most_noise = least_noise if deterministic else max(NOISE_RATIO[1] * spread, 2 * (within or 0))
-    bounds = np.log(
-        [SCALES] * n_scales + [(least, VARIANCE_RATIO * least)] + [(least_noise, most_noise)]
-    )
-    first_noise = 0.1 * spread if within is None else within
-    first = [np.append(kernel.log_parameters, np.log(max(first_noise, least_noise)))]
-    for _ in range(n_starts - 1):
-        scales = target.median + LOG_SCALE_SD * rng.standard_normal(n_scales)
-        variance = np.log(max(spread, least)) + rng.standard_normal()
-        first.append(np.array([*scales, variance, first[0][-1]]))
-    best = min(
-        (
-            minimize(
-                target,
-                np.clip(start, bounds[:, 0], bounds[:, 1]),
-                jac=True,
-                method="L-BFGS-B",
-                bounds=bounds,
-                options={"maxiter": 200, "ftol": 1e-10, "gtol": 1e-6},
-            )
-            for start in first
-        ),
-        key=lambda result: float(result.fun),
-    )
-    fitted, noise = kernel.with_log_parameters(best.x[:-1]), float(np.exp(best.x[-1]))
-    found = evidence(fitted, noise, observations, constant=None if fit_constant else 0.0)
-    return Fit(fitted, noise, found.constant, target.offset - float(best.fun))
+    low, high = (ratio * spread for ratio in NOISE_RATIO)
+    high = low if deterministic else max(high, 2.0 * (within_variance(observations) or 0.0))
+    scales = [SCALES] * (len(kernel.log_parameters) - 1)
+    return np.log([*scales, (least, VARIANCE_RATIO * least), (low, high)])
+
+
+def _spread(means: Array) -> float:
+    """Variance of the means; 0 where they differ by rounding only."""
+    rounding = 1e-12 * float(np.max(np.abs(means), initial=0.0))
+    spread = float(np.var(means))
+    return spread if spread > rounding * rounding else 0.0
 
 
 class _Target:
@@ -172,11 +189,8 @@ class Standardisation:
         Equal means take the spread within points instead; without any the scale is 1.
         """
         means = observations.mean
-        spread = float(np.std(means))
-        # A spread of rounding errors is none.
-        if spread <= 1e-12 * float(np.max(np.abs(means), initial=0.0)):
-            spread = np.sqrt(within_variance(observations) or 0.0)
-        return cls(float(means.mean()), float(spread) or 1.0)
+        variance = _spread(means) or within_variance(observations) or 1.0
+        return cls(float(means.mean()), float(np.sqrt(variance)))
 
     def apply(self, mean: float, m2: float) -> tuple[float, float]:
         """Mean and sum of squared deviations on the model's scale."""

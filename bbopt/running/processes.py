@@ -9,6 +9,7 @@ what is defined there by value, and a script needs no ``if __name__ == "__main__
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -24,8 +25,6 @@ from bbopt.trial import Outcome
 
 GRACE = 5.0
 """Seconds that a process gets to end by itself."""
-
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 _lock = threading.Lock()
 """Held while a process starts or is reaped: both look at all children of this process."""
@@ -124,7 +123,7 @@ def _serve(connection: Connection, payload: bytes) -> None:
     """Inside the process: evaluate what comes until nothing more can come."""
     # Ctrl-C is the parent's business (a handler, since programs started here inherit SIG_IGN)
     signal.signal(signal.SIGINT, lambda *_: None)
-    _die_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         problem = unpack(payload)
     except UsageError as error:
@@ -143,9 +142,9 @@ def _serve(connection: Connection, payload: bytes) -> None:
             connection.send(failed_block(block, error))
 
 
-def _die_with_parent() -> None:
-    """A killed run must not leave evaluations behind: the fork server ends with it, and this."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _end_with_parent() -> None:
+    """A run that is killed must not leave its evaluations behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -43,13 +43,12 @@ def restore(session: Session, rows: Sequence[Row]) -> None:
     session.account.resume_clock(max(row.seconds for row in own), max(row.overhead for row in own))
     by_key = {row.key: row for row in rows}
     asks = _asks(own)
-    snapshot = _load_snapshot(session, asks, by_key)
-    n_asks_known, n_told_known = snapshot.get("n_asks", 0), snapshot.get("n_told", 0)
+    n_known = _load_snapshot(session, asks, by_key)
     diverged = False
-    for ask in asks:
+    for index, ask in enumerate(asks):
         for key in ask.told:
-            _tell_again(session, by_key.get(key), is_known=session.n_told < n_told_known)
-        if diverged or session.n_asks < n_asks_known:
+            _tell_again(session, by_key.get(key), is_known=index < n_known)
+        if diverged or index < n_known:
             trials = None
         else:
             trials = _ask_again(session, ask)
@@ -58,28 +57,26 @@ def restore(session: Session, rows: Sequence[Row]) -> None:
             _open_logged(session, ask, as_foreign=diverged)
         else:
             session.admit_ask(trials, ask.n, ask.left, ask.rows)
-    if n_asks_known == len(asks):  # what the snapshot was told after the last ask
-        for worker_of, number in snapshot.get("told", []):
-            _tell_again(session, by_key.get((worker_of, number)), is_known=True)
-    session.confirming = [
-        row for row in own if "confirm" in row.trial.context and row.key not in session.known
-    ]
-    _end_or_go_on(session)
+    _restore_confirmation(session, own)
     taken = 1 + max(_number(row) for row in own)
     session.optimizer.next_number = max(session.optimizer.next_number, taken)
     # finished and not told: told next, in the order of their rows
     session.ready = [opened for opened in session.open.values() if opened.outcome is not None]
 
 
-def _end_or_go_on(session: Session) -> None:
-    """Where the log has confirming trials, the search was over, unless the goals have changed."""
-    if not session.confirming:
-        return
-    place = session.confirming[0].place
-    if place["goals"] == session.goals() and place["stop"] != "callback":
-        session.stop = session.stop or place["stop"]
-    else:
-        session.tell_stale_confirmation()
+def _restore_confirmation(session: Session, own: Sequence[Row]) -> None:
+    """Where the log has confirming trials for the goals of this session, its search is over.
+
+    Those of other goals are how an earlier session ended; to this one they are news.
+    """
+    for row in own:
+        if "confirm" not in row.trial.context or row.key in session.known:
+            continue
+        if row.place["goals"] == session.goals() and row.place["stop"] != "callback":
+            session.confirming.append(row)
+            session.stop = session.stop or row.place["stop"]
+        else:
+            session.tell_row(row)
 
 
 def _asks(own: Sequence[Row]) -> list[LoggedAsk]:
@@ -97,36 +94,38 @@ def _asks(own: Sequence[Row]) -> list[LoggedAsk]:
 
 def _load_snapshot(
     session: Session, asks: Sequence[LoggedAsk], by_key: Mapping[Key, Row]
-) -> dict[str, Any]:
+) -> int:
+    """Load the snapshot, if there is one of this log; how many asks it knows."""
     if session.snapshots is None:
-        return {}
+        return 0
     snapshot = session.snapshots.read()
     if snapshot is None:
-        return {}
+        return 0
     if not _is_of_this_log(snapshot, asks, by_key):
         logger.warning("snapshot %s is not of this log: replaying", session.snapshots.path)
-        return {}
+        return 0
     try:
         session.optimizer.load_state_dict(snapshot["optimizer"])
     except UsageError as error:
         logger.warning("snapshot %s: %s: replaying", session.snapshots.path, error)
-        return {}
-    return snapshot
+        return 0
+    return int(snapshot["n_asks"])
 
 
 def _is_of_this_log(
     snapshot: Mapping[str, Any], asks: Sequence[LoggedAsk], by_key: Mapping[Key, Row]
 ) -> bool:
-    """Whether the log has the asks that a snapshot knows, and the same outcomes before them."""
+    """Whether the log has the asks that a snapshot knows, and what was told before them."""
     n_asks: int = snapshot["n_asks"]
-    told = [key for ask in asks[:n_asks] for key in ask.told]
-    told += [(worker, number) for worker, number in snapshot["told"]]
     link = 0
-    for key in told:
-        row = by_key.get(key)
-        if row is None or row.outcome is None:
-            return False
-        link = fingerprint(link, key, row.outcome)
+    for ask in asks[:n_asks]:
+        for key in ask.told:
+            row = by_key.get(key)
+            if row is None or row.outcome is None:
+                return False
+            link = fingerprint(link, key, row.outcome.mean)
+        for _, row in sorted(ask.rows.items()):
+            link = fingerprint(link, _number(row), row.trial.params)
     return n_asks <= len(asks) and link == int(snapshot["fingerprint"])
 
 

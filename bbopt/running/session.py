@@ -72,8 +72,7 @@ class Session:
         self.known: set[Key] = set()
         self.confirming: list[Row] = []  # the log's confirming trials that were not told
         self.n_asks = 0
-        self.n_told = 0
-        self.fingerprint = 0  # of all that was told, in order
+        self.fingerprint = 0  # of all that was asked and told, in order
         self.told_since_ask: list[Key] = []
         self.n_confirm = options.n_confirm(self.spec, optimizer)
         self._budget = options.search_budget(self.n_confirm)
@@ -103,16 +102,16 @@ class Session:
     def search(self) -> None:
         """Ask, evaluate and tell until something ends the run; sets ``stop``."""
         while True:
-            trial = self._next_ready()
-            if trial is not None:
-                self.tell(trial)
             self._tell_news()
             self._fill()
             self._launch()
-            if self._next_ready() is None:
-                if not self._running:
-                    break
+            trial = self._next_ready()
+            if trial is not None:
+                self.tell(trial)
+            elif self._running:
                 self._collect()
+            else:
+                break
         self._settle_partial()
 
     def evaluate(self, trials: Sequence[OpenTrial]) -> None:
@@ -151,8 +150,10 @@ class Session:
         """Ask for as many trials as may be open, if the run goes on."""
         if self.stop is not None:
             return
-        # with an integer, asks come after tells alone: blocks arrive in any order
-        if self.options.in_flight is not None and not self._has_told:
+        if self.options.in_flight is None:
+            if self.ready:  # told first
+                return
+        elif not self._has_told:  # asks come after tells alone: blocks arrive in any order
             return
         left = self.left()
         spent = _spent_axis(left)
@@ -206,8 +207,7 @@ class Session:
             else:
                 evaluated = self._evaluated(trial, room)
                 if evaluated is None:
-                    self.snapshots = None  # a state after this ask is not one of the log's
-                    break
+                    return
                 opened = OpenTrial(evaluated, trial)
                 if self.log is not None:
                     moved = None if evaluated.params is trial.params else trial.params
@@ -217,6 +217,9 @@ class Session:
                 self.admit(opened)
             if room is not None:
                 room -= opened.trial.repeats
+        # only here: whatever is told later, replay goes on from a snapshot as from the log
+        if not rows and self.snapshots is not None and self.snapshots.is_due:
+            self.snapshots.write(self.snapshot())
 
     def begin_ask(self) -> list[Key]:
         """Count an ask that gave trials; what was told since the one before it."""
@@ -230,6 +233,7 @@ class Session:
         self.open[opened.number] = opened
         self._open_evaluations += opened.trial.repeats
         self.account.opened(opened.trial.params)
+        self.fingerprint = fingerprint(self.fingerprint, opened.number, opened.trial.params)
         if opened.outcome is None and self._has_all_blocks(opened):  # saved before a kill
             self.complete(opened)
 
@@ -367,9 +371,6 @@ class Session:
         key = (self.optimizer.worker, opened.number)
         self.tell_outcome(key, opened.trial, opened.outcome, opened.asked)
         self._after_tell(opened.trial, opened.outcome)
-        # a confirming trial is found again by its number: no snapshot may know it before
-        if opened.asked is not None and self.snapshots is not None and self.snapshots.is_due:
-            self.snapshots.write(self.snapshot())
 
     def tell_outcome(
         self,
@@ -392,8 +393,7 @@ class Session:
         self._has_told = True
         self.known.add(key)
         self.told_since_ask.append(key)
-        self.n_told += 1
-        self.fingerprint = fingerprint(self.fingerprint, key, outcome)
+        self.fingerprint = fingerprint(self.fingerprint, key, outcome.mean)
         self.account.told(key[0], trial, outcome, counts=key[0] != FOREIGN_WORKER)
         self.stop = self.stop or self.account.goal()
 
@@ -406,11 +406,9 @@ class Session:
             self.progress.update(best, self.account.meter)
 
     def snapshot(self) -> dict[str, Any]:
-        """The optimizer's state and its place in the log."""
+        """The optimizer's state after an ask, and its place in the log."""
         return {
             "n_asks": self.n_asks,
-            "n_told": self.n_told,
-            "told": self.told_since_ask,
             "fingerprint": self.fingerprint,
             "optimizer": self.optimizer.state_dict(),
         }

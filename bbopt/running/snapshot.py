@@ -19,8 +19,6 @@ from zlib import crc32
 
 import numpy as np
 
-from bbopt.trial import Outcome
-
 logger = logging.getLogger("bbopt.snapshot")
 
 SHARE = 0.02
@@ -84,9 +82,9 @@ class Snapshots:
         return state
 
 
-def fingerprint(link: int, key: tuple[int, int], outcome: Outcome) -> int:
-    """The next link of a chain over all that was told: a snapshot must belong to its log."""
-    return crc32(f"{key} {outcome.mean!r}".encode(), link)
+def fingerprint(link: int, who: Any, what: Any) -> int:
+    """The next link of a chain over all that happened: a snapshot must belong to its log."""
+    return crc32(f"{who} {what!r}".encode(errors="surrogatepass"), link)
 
 
 def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -121,7 +121,7 @@ class StudyLog:
             self._release = lock_worker(self.location, self.folder, name, worker, wait=wait)
             try:
                 self._storage = open_storage(self.location)
-                self._study_id, self.is_new = self._open_study(resume)
+                self._study_id = self._open_study(resume)
             except BaseException:
                 self._release()
                 raise
@@ -300,29 +300,35 @@ class StudyLog:
 
     # --- inside -----------------------------------------------------------------------
 
-    def _open_study(self, resume: bool) -> tuple[int, bool]:
+    def _find_study(self) -> Any:
+        try:
+            return self._storage.get_study_id_from_name(self.name)
+        except KeyError:
+            return None
+
+    def _open_study(self, resume: bool) -> Any:
         from optuna.exceptions import DuplicatedStudyError
         from optuna.study import StudyDirection
 
         directions = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
         direction = directions[self._spec.direction]
-        try:
-            with _quiet_optuna():
-                return self._storage.create_new_study([direction], self.name), True
-        except DuplicatedStudyError:
-            if not resume:
-                raise StudyExists(
-                    f"study {self.name!r} exists already in {self.location}: continue it with "
-                    "resume=True (--resume), or choose another name (--name)"
-                ) from None
-        study_id = self._storage.get_study_id_from_name(self.name)
+        study_id = self._find_study()
+        if study_id is None:
+            with _quiet_optuna(), suppress(DuplicatedStudyError):  # somebody may be faster
+                return self._storage.create_new_study([direction], self.name)
+            study_id = self._find_study()
+        if not resume:
+            raise StudyExists(
+                f"study {self.name!r} exists already in {self.location}: continue it with "
+                "resume=True (--resume), or choose another name (--name)"
+            )
         stored = self._storage.get_study_directions(study_id)
         if stored != [direction]:
             names = ", ".join(d.name.lower() for d in stored)
             raise UsageError(
                 f"study {self.name!r} has direction {names}, the problem {self._spec.direction}"
             )
-        return study_id, False
+        return study_id
 
 
 def read_row(trial: Any, space: Space) -> Row | None:

@@ -1,5 +1,6 @@
 """Tiny suites, records made by hand, and problems that misbehave."""
 
+import sys
 import textwrap
 
 import pytest
@@ -9,7 +10,7 @@ from bbopt.bench.cell import Cell
 from bbopt.bench.record import Incumbent, Record
 from bbopt.budget import Budget
 
-BAD_PROBLEMS = '''
+BAD_PROBLEMS = """
 import os, signal, time
 import bbopt
 from bbopt.registry import register_problem
@@ -55,7 +56,7 @@ class Words(Bad):
 
     def evaluate(self, trial, rng):
         return 1.0
-'''
+"""
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ def bad_problems(tmp_path_factory, monkeypatch):
     yield folder
     for name in [name for name in registry._problems if name.startswith("bad/")]:
         del registry._problems[name]
+    sys.modules.pop("bad_problems", None)
     registry._families.cache_clear()
 
 
@@ -90,13 +92,13 @@ def write_suite(tmp_path):
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_cell():
     """Build a cell: ten evaluations of random search on Branin's function, or as given."""
     return build_cell
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record():
     """Build the record of a run; see ``build_record``."""
     return build_record

@@ -102,7 +102,11 @@ def test_a_size_that_the_suite_does_not_have_is_refused(write_suite):
         ('name = "random"', 'name = "randon"', "unknown optimizer 'randon': did you mean random"),
         ('name = "random"', 'label = "random"', "optimizers, table 1: 'name' is missing"),
         ("n_startup_trials", "n_startup", "'optuna:tpe' has no setting 'n_startup'; allowed"),
-        ("n_startup_trials = 3", "n_startup_trials = 0", "n_startup_trials must be an integer >= 1"),
+        (
+            "n_startup_trials = 3",
+            "n_startup_trials = 0",
+            "n_startup_trials must be an integer >= 1",
+        ),
         ("[sizes.quick]", "[sizes.quick", "is not TOML"),
     ],
 )

@@ -39,10 +39,10 @@ def test_no_sd_shrinks_by_more_than_the_staleness_and_one_repeat_more_would(
     rng = np.random.default_rng(seed)
     x = rng.random((30, 2))
     p, q = (Posterior(kernel, noise, candidates=x) for _ in range(2))
-    for i in rng.integers(0, 30, rng.integers(0, 12)):
-        n = int(rng.integers(1, 30))
-        p.update(int(i), count=n, mean=0.0)
-        q.update(int(i), count=n, mean=0.0)
+    visited = rng.integers(0, 30, rng.integers(1, 12))
+    counts, zeros = rng.integers(1, 30, len(visited)), np.zeros(len(visited))
+    p.update_many(x[visited], counts, zeros, zeros)
+    q.update_many(x[visited], counts, zeros, zeros)
     i, before = int(rng.integers(30)), p.sd**2
     z = (staleness**2 - 1) * noise / before[i]
     assume(z >= 1 and abs(z - round(z)) > 1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,10 +77,10 @@ def writes(monkeypatch: pytest.MonkeyPatch, fast_disk: None) -> Writes:
 
 
 @pytest.fixture
-def snapshots_at_random(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+def snapshots_at_random(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Snapshots after some tells, chosen by a seed, instead of as time allows."""
     from bbopt.running.snapshot import Snapshots
 
     chance = random.Random(0)
     monkeypatch.setattr(Snapshots, "is_due", property(lambda self: chance.random() < 0.4))
-    yield chance.seed
+    return chance.seed

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -149,6 +152,52 @@ class AsyncNoisy(Noisy):
     async def evaluate(self, trial: Trial, rng: np.random.Generator) -> Any:  # type: ignore[override]
         await asyncio.sleep(self.pauses.get(trial.number or 0, 0.0))
         return Outcome(self.truth(trial.params) + 0.1 * rng.standard_normal(trial.repeats))
+
+
+class Shuffled(Executor):
+    """Carries out what it is given in one thread, in an order that a seed shuffles.
+
+    Parameters
+    ----------
+    n : int
+        How many blocks it says it can take at once.
+    seed : int
+        Of the order.
+    """
+
+    def __init__(self, n: int, seed: int = 0) -> None:
+        self.num_workers = n
+        self._chance = random.Random(seed)
+        self._tasks: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self._changed = threading.Condition()
+        self._is_open = True
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._changed:
+            self._tasks.append((future, partial(fn, *args, **kwargs)))
+            self._changed.notify()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._tasks or not self._is_open)
+                if not self._is_open:
+                    return
+                if len(self._tasks) < self.num_workers and self._chance.random() < 0.5:
+                    self._changed.wait(0.001)  # for more to choose from
+                future, call = self._tasks.pop(self._chance.randrange(len(self._tasks)))
+            if future.set_running_or_notify_cancel():
+                future.set_result(call())
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._changed:
+            self._is_open = False
+            self._changed.notify()
+        self._thread.join()
 
 
 def trace(result: Result, folder: Path) -> str:
