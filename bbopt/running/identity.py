@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -84,10 +85,11 @@ def command_line() -> str:
         words = ["python", program]
     else:
         words = [program.rsplit("/", 1)[-1]]
-    masked = (re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:***@", word) for word in arguments)
+    masked = (re.sub(r"://([^:/@\s]+):\S+@", r"://\1:***@", word) for word in arguments)
     return shlex.join([*words, *masked])
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:

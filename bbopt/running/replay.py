@@ -92,9 +92,7 @@ def _asks(own: Sequence[Row]) -> list[LoggedAsk]:
     return asks
 
 
-def _load_snapshot(
-    session: Session, asks: Sequence[LoggedAsk], by_key: Mapping[Key, Row]
-) -> int:
+def _load_snapshot(session: Session, asks: Sequence[LoggedAsk], by_key: Mapping[Key, Row]) -> int:
     """Load the snapshot, if there is one of this log; how many asks it knows."""
     if session.snapshots is None:
         return 0

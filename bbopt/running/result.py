@@ -152,7 +152,7 @@ def _csv_row(evaluation: Evaluation, names: list[str]) -> list[Any]:
     return [
         evaluation.worker,
         trial.number,
-        *(trial.params[name] for name in names),
+        *(_text(trial.params[name]) for name in names),
         trial.repeats,
         json.dumps(dict(trial.context)) if trial.context else "",
         repr(outcome.mean) if outcome.count else "",
@@ -161,6 +161,11 @@ def _csv_row(evaluation: Evaluation, names: list[str]) -> list[Any]:
         outcome.failed,
         "" if evaluation.best is None else repr(evaluation.best.value),
     ]
+
+
+def _text(value: Any) -> Any:
+    """What a cell holds; ``None`` is a choice, and an empty cell is not."""
+    return "None" if value is None else value
 
 
 def _identity(params: Params) -> str:

@@ -15,31 +15,29 @@ logger = logging.getLogger("bbopt")
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) calls ``interrupt``, the second raises KeyboardInterrupt.
+    """The first Ctrl-C calls ``interrupt``, the second raises KeyboardInterrupt.
 
-    Does nothing outside the main thread, where Python delivers no signals.
+    Does nothing outside the main thread, where Python delivers no signals. SIGTERM is left
+    alone: Python drops a signal that reaches a fresh fork, so that the processes of an
+    evaluation could not be ended; and the log survives any end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    interrupted = False
-
-    process = os.getpid()
+    interrupted, process = False, os.getpid()
 
     def stop(number: int, frame: Any) -> None:
         nonlocal interrupted
-        if os.getpid() != process:  # a child that an evaluation forked, asked to end
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+        if os.getpid() != process:  # a child that an evaluation forked: let it finish too
+            return
         if interrupted:
             raise KeyboardInterrupt
         interrupted = True
         logger.warning("finishing the running evaluations; once more drops them")
         interrupt()
 
-    before = {which: signal.signal(which, stop) for which in (signal.SIGINT, signal.SIGTERM)}
+    before = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
+        signal.signal(signal.SIGINT, before)

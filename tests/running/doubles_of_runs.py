@@ -140,7 +140,7 @@ class Noisy(Problem):
 
     def note(self, trial: Trial, values: np.ndarray) -> None:
         if self.notes is not None:
-            line = f"{trial.number} {trial.repeats} {values[0]!r}\n"
+            line = f"{trial.number} {trial.repeats} {float(values[0])!r}\n"
             handle = os.open(self.notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.write(handle, line.encode())
             os.close(handle)
