@@ -72,6 +72,11 @@ class Float:
                 )
         _check_initial(self)
 
+    @property
+    def has_initial(self) -> bool:
+        """Whether there is an ``initial``."""
+        return self.initial is not None
+
     def normalize(self, value: Any) -> float:
         """``value`` as a plain float of this dimension; raises :class:`SpaceError`."""
         number = _real(value)
@@ -171,6 +176,11 @@ class Int:
         _check_step(self, _integer(self.step), "an integer")
         _check_initial(self)
 
+    @property
+    def has_initial(self) -> bool:
+        """Whether there is an ``initial``."""
+        return self.initial is not None
+
     def normalize(self, value: Any) -> int:
         """``value`` as a plain int of this dimension; raises :class:`SpaceError`."""
         number = _integer(value)
@@ -222,7 +232,8 @@ class Categorical:
         At least one; None, bool, int, finite float or str, all different (``1``, ``1.0`` and
         ``True`` count as different).
     initial : optional
-        The choice in use today; None says that there is none. See :attr:`Space.initial`.
+        The choice in use today; left out where there is none (None says so too, unless it is
+        a choice). See :attr:`Space.initial`.
 
     Raises
     ------
@@ -237,11 +248,11 @@ class Categorical:
     _: KW_ONLY
     initial: Any = None
 
-    def __init__(self, choices: Iterable[Any], *, initial: Any = None) -> None:
+    def __init__(self, choices: Iterable[Any], *, initial: Any = ...) -> None:
         # the order of a set of strings changes from process to process
         if isinstance(choices, str | bytes | set | frozenset) or not isinstance(choices, Iterable):
             raise SpaceError(f"Categorical: choices must be a sequence, got {choices!r}")
-        _set(self, choices=tuple(_plain(choice) for choice in choices), initial=_plain(initial))
+        _set(self, choices=tuple(_plain(choice) for choice in choices))
         if not self.choices:
             raise SpaceError("Categorical: choices must name at least one choice, got none")
         for choice in self.choices:
@@ -252,7 +263,13 @@ class Categorical:
                 )
         if len(self._index) < len(self.choices):
             raise SpaceError(f"Categorical: choices must differ, got {self.choices!r}")
+        is_unset = initial is ... or (initial is None and (type(None), None) not in self._index)
+        _set(self, initial=None if is_unset else _plain(initial), _has_initial=not is_unset)
         _check_initial(self)
+
+    def __repr__(self) -> str:
+        initial = f", initial={self.initial!r}" if self.has_initial else ""
+        return f"Categorical(choices={self.choices!r}{initial})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Categorical):
@@ -295,7 +312,12 @@ class Categorical:
 
     @property
     def _identity(self) -> tuple[Any, ...]:
-        return (*self._index, type(self.initial), self.initial)
+        return (*self._index, self.has_initial, type(self.initial), self.initial)
+
+    @property
+    def has_initial(self) -> bool:
+        """Whether there is an ``initial`` (which may be None, where that is a choice)."""
+        return bool(self.__dict__["_has_initial"])
 
 
 @dataclass(frozen=True)
@@ -340,6 +362,11 @@ class Text:
             _set(self, max_chars=limit)
         _check_initial(self)
 
+    @property
+    def has_initial(self) -> bool:
+        """Whether there is an ``initial``."""
+        return True
+
     def normalize(self, value: Any) -> str:
         """``value`` if it is a text of this dimension; raises :class:`SpaceError`."""
         if not isinstance(value, str):
@@ -383,7 +410,7 @@ def _check_step(dim: Float | Int, step: float | None, what: str) -> None:
 
 
 def _check_initial(dim: Dimension) -> None:
-    if dim.initial is None and not isinstance(dim, Text):
+    if not dim.has_initial:
         return
     try:
         _set(dim, initial=dim.normalize(dim.initial))

@@ -63,7 +63,7 @@ class MissingExtra(UsageError):
         package, extra, needed_by = self.args
         return (
             f"{needed_by} needs the package {package!r}, which is not installed: "
-            f"pip install 'bbopt[{extra}]'"
+            f"pip install '.[{extra}]' in the folder of bbopt"
         )
 
 

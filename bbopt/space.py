@@ -97,8 +97,9 @@ class Space(Mapping[str, Dimension]):
 
         Every method tries it first, and reports say how much better than it they got.
         """
-        values = {name: dimension.initial for name, dimension in self.items()}
-        return None if any(value is None for value in values.values()) else values
+        if not all(dimension.has_initial for dimension in self.values()):
+            return None
+        return {name: dimension.initial for name, dimension in self.items()}
 
     def validate(self, params: Mapping[str, Any]) -> Params:
         """``params`` as plain Python values in the order of the space.
@@ -232,4 +233,6 @@ class Space(Mapping[str, Dimension]):
 def _options(dimension: Dimension) -> dict[str, Any]:
     """The arguments that build it, as JSON values."""
     options = asdict(dimension)
+    if not dimension.has_initial:
+        del options["initial"]
     return {name: list(v) if isinstance(v, tuple) else v for name, v in options.items()}

@@ -3,6 +3,13 @@
     python examples/own_optimizer.py
 
 The base class numbers trials, turns maximisation round, keeps what was observed and replays.
+The contract that every method here keeps is a test class to inherit (it needs pytest and
+hypothesis):
+
+    class TestHillClimb(bbopt.testing.OptimizerContract):
+        @pytest.fixture
+        def make(self):
+            return functools.partial(bbopt.optimizer, "hill-climb")
 """
 
 from dataclasses import dataclass
@@ -11,7 +18,6 @@ import bbopt
 from bbopt.budget import Budget
 from bbopt.registry import register_optimizer
 from bbopt.settings import setting
-from bbopt.testing import OptimizerContract
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,6 @@ class HillClimb(bbopt.Optimizer):
 
     def _tell(self, trial: bbopt.Trial, outcome: bbopt.Outcome) -> None:
         pass  # the archive of the base class is all that it needs
-
-
-class TestHillClimb(OptimizerContract):
-    """The public contract, inherited: run it with pytest."""
-
-    name = "hill-climb"
 
 
 result = bbopt.run("synthetic/branin", "hill-climb", 200, seed=0)

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bbopt import Categorical, Float, Int, Text
+from bbopt import Categorical, Float, Int, Space, Text
 from bbopt.errors import SpaceError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -337,3 +337,16 @@ def test_dimensions_cannot_be_changed():
         Float(0, 1).low = 2.0
     with pytest.raises(AttributeError):
         Categorical(["a", "b"]).choices = ()
+
+
+def test_none_can_be_the_choice_in_use_today():
+    today = Categorical([None, 2, 4], initial=None)
+    unset = Categorical([None, 2, 4])
+    assert today.has_initial
+    assert not unset.has_initial
+    assert today != unset
+    space = Space({"depth": today, "n": Int(2, 40, initial=10)})
+    assert space.initial == {"depth": None, "n": 10}
+    assert Space.from_json(space.to_json()).initial == space.initial
+    assert Space({"depth": unset, "n": Int(2, 40, initial=10)}).initial is None
+    assert not Categorical(["a", "b"], initial=None).has_initial

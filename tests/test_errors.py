@@ -61,7 +61,7 @@ def test_an_error_travels_between_processes(error):
 def test_a_missing_package_is_reported_with_its_extra():
     message = (
         r"optimizer 'x' needs the package 'no_such_package', which is not installed: "
-        r"pip install 'bbopt\[metabo\]'"
+        r"pip install '\.\[metabo\]'"
     )
     with pytest.raises(MissingExtra, match=message):
         require("no_such_package", extra="metabo", needed_by="optimizer 'x'")

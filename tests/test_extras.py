@@ -71,7 +71,7 @@ def test_an_optimizer_names_the_extra_that_it_needs_when_it_is_built(
         bbopt.optimizer(name, {"x": bbopt.Float(0, 1), "y": bbopt.Float(0, 1)})
     assert str(raised.value) == (
         f"optimizer {name!r} needs the package {absent!r}, which is not installed: "
-        f"pip install 'bbopt[{extra}]'"
+        f"pip install '.[{extra}]' in the folder of bbopt"
     )
     assert absent in {requirement.split(">")[0] for requirement in EXTRAS[extra]}
 

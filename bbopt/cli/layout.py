@@ -74,7 +74,7 @@ def dimension_text(dimension: Dimension) -> str:
         text += ", logarithmic" if dimension.log else ""
         if dimension.step not in (None, 1 if isinstance(dimension, Int) else None):
             text += f", step {dimension.step!r}"
-    return text + ("" if dimension.initial is None else f", initial {dimension.initial!r}")
+    return text + ("" if not dimension.has_initial else f", initial {dimension.initial!r}")
 
 
 def _param(value: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
@@ -35,6 +36,17 @@ def lock_worker(
             )
         time.sleep(0.05)
     return release
+
+
+@contextmanager
+def lock_opening(url: str, folder: Path | None) -> Iterator[None]:
+    """Hold up others that open the storage: two that make its tables at once would fail."""
+    while (release := _try_lock(url, folder, "", -1)) is None:
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        release()
 
 
 def _try_lock(url: str, folder: Path | None, study: str, worker: int) -> Callable[[], None] | None:

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from bbopt import checks, registry
 from bbopt.base import Optimizer, Problem
 from bbopt.budget import Budget
-from bbopt.errors import UsageError
+from bbopt.errors import UnsupportedSpec, UsageError
 from bbopt.function import FunctionProblem
 from bbopt.running import mpirun
 from bbopt.running.confirm import confirm as confirm_best
@@ -161,6 +161,11 @@ def run(
         callbacks=tuple(callbacks),
     )
     checks.integer("worker", worker, 0)
+    if resume and storage is None:
+        raise UsageError("resume needs a storage that holds the study")
+    study = name or problem.name or "bbopt"
+    if storage is not None and study == "<lambda>":
+        raise UsageError("name must be given for a study of a lambda, which has none of its own")
     by_rounds = _solves(optimizer) and _goes_by_rounds(problem, options)
     # what is wrong with these is said before a study is made
     earlier = [] if warm_start is None else read_warm_start(warm_start, problem.spec)
@@ -172,7 +177,6 @@ def run(
         with ExitStack() as stack:
             log = None
             if storage is not None and is_writer:
-                study = name or problem.name or "bbopt"
                 log = StudyLog(storage, study, problem.spec, worker=worker, resume=resume)
                 stack.callback(log.close)
             stored = None if log is None else stored_seed(log)
@@ -257,9 +261,12 @@ def maximize(
 
 def auto(spec: Spec) -> str:
     """The name of the optimizer that ``"auto"`` stands for."""
-    if "text" in spec.space.kinds:
-        return "polca"
-    return "lacmas" if spec.agents is not None else AUTO_NUMERIC
+    if "text" not in spec.space.kinds and spec.agents is None:
+        return AUTO_NUMERIC
+    name, what = ("polca", "texts") if "text" in spec.space.kinds else ("lacmas", "agents")
+    if name not in registry.optimizer_names():
+        raise UnsupportedSpec(f"no optimizer of this version handles {what} ({name!r} is to come)")
+    return name
 
 
 def _optimize(
@@ -315,6 +322,8 @@ def _snapshots(log: StudyLog, optimizer: Optimizer, folder: str | Path | None) -
     chosen = Path(folder) if folder is not None else log.folder
     if chosen is None or not optimizer.has_compact_state:
         return None
+    if chosen.exists() and not chosen.is_dir():
+        raise UsageError(f"snapshots must be a folder, got the file {str(chosen)!r}")
     return Snapshots(chosen, log.name, log.worker)
 
 

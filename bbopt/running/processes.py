@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
+from pickle import PicklingError
 from types import ModuleType
 from typing import Any
 
@@ -129,17 +130,15 @@ def _serve(connection: Connection, payload: bytes) -> None:
     except UsageError as error:
         connection.send(error)
         return
-    connection.send(None)
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
+        connection.send(None)
+        while True:
             block: Block = connection.recv()
-        except EOFError:
-            return
-        outcome = evaluate_block(problem, block)
-        try:
-            connection.send(outcome)
-        except (TypeError, AttributeError, ValueError) as error:  # feedback that cannot travel
-            connection.send(failed_block(block, error))
+            outcome = evaluate_block(problem, block)
+            try:
+                connection.send(outcome)
+            except (PicklingError, TypeError, AttributeError, ValueError) as error:  # it cannot travel
+                connection.send(failed_block(block, error))
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,7 @@ the thread that called ``search``.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -84,13 +85,19 @@ class Session:
         self._is_closed = False
         self._has_told = True  # something since the last ask
         self._open_evaluations = 0
+        self._workers = {optimizer.worker}
+        self._left_at_look = 0.0
+        self._started_since_look = 0
         self._arrived: SimpleQueue[Any] = SimpleQueue()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Session:
         o = self.options
         self._pool = make_pool(
-            self.problem, jobs=o.jobs, executor=o.executor, timeout=o.evaluation_timeout
+            self.problem,
+            jobs=min(o.jobs, o.budget.evaluations or o.jobs),  # more would have nothing to do
+            executor=o.executor,
+            timeout=o.evaluation_timeout,
         )
         return self
 
@@ -232,6 +239,7 @@ class Session:
         """Count a trial as open."""
         self.open[opened.number] = opened
         self._open_evaluations += opened.trial.repeats
+        self._started_since_look += opened.trial.repeats
         self.account.opened(opened.trial.params)
         self.fingerprint = fingerprint(self.fingerprint, opened.number, opened.trial.params)
         if opened.outcome is None and self._has_all_blocks(opened):  # saved before a kill
@@ -392,6 +400,8 @@ class Session:
             self._free_rows.take(trial.params)
         self._has_told = True
         self.known.add(key)
+        if key[0] != FOREIGN_WORKER:
+            self._workers.add(key[0])
         self.told_since_ask.append(key)
         self.fingerprint = fingerprint(self.fingerprint, key, outcome.mean)
         self.account.told(key[0], trial, outcome, counts=key[0] != FOREIGN_WORKER)
@@ -438,8 +448,15 @@ class Session:
         """Tell what other workers and tools have finished."""
         if self.log is None or self.stop is not None:
             return
-        for row in self.log.news():
+        # often enough that several workers do not spend the same evaluations
+        spent = self._started_since_look * 2 * len(self._workers)
+        news = self.log.news(at_once=spent >= self._left_at_look)
+        if news is None:
+            return
+        for row in news:
             self.tell_row(row)
+        left = self.left().evaluations
+        self._left_at_look, self._started_since_look = math.inf if left is None else left, 0
 
     def tell_stale_confirmation(self) -> None:
         """Tell what an earlier session confirmed: it is not how this one ends."""

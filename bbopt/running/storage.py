@@ -12,14 +12,14 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from bbopt.errors import StorageError, StudyExists, UsageError
-from bbopt.running.locks import lock_worker
+from bbopt.running.locks import lock_opening, lock_worker
 from bbopt.space import Categorical, Dimension, Float, Int, Params, Space, Text
 from bbopt.spec import Spec
 from bbopt.trial import LARGEST, Best, Outcome, Trial
@@ -117,14 +117,13 @@ class StudyLog:
         ):
             raise UsageError("storage: MySQL columns hold 64 KB, too little for texts")
         self.folder = _folder(self.location)
-        with storage_errors(self.location):
-            self._release = lock_worker(self.location, self.folder, name, worker, wait=wait)
-            try:
+        with storage_errors(self.location), ExitStack() as stack:
+            stack.callback(lock_worker(self.location, self.folder, name, worker, wait=wait))
+            with lock_opening(self.location, self.folder):
                 self._storage = open_storage(self.location)
-                self._study_id = self._open_study(resume)
-            except BaseException:
-                self._release()
-                raise
+            stack.callback(close_storage, self._storage)
+            self._study_id = self._open_study(resume)
+            self._held = stack.pop_all()
         self._distributions = {
             n: _distribution(dim) for n, dim in spec.space.items() if n not in self._in_attribute
         }
@@ -134,8 +133,8 @@ class StudyLog:
         self._poll_at = 0.0
 
     def close(self) -> None:
-        """Give the worker's number back."""
-        self._release()
+        """Close the storage and give the worker's number back."""
+        self._held.close()
 
     # --- the study --------------------------------------------------------------------
 
@@ -268,14 +267,15 @@ class StudyLog:
         with self._lock, storage_errors(self.location):
             self._storage.set_trial_user_attr(row, "bbopt:blocks", data)
 
-    def news(self) -> list[Row]:
+    def news(self, *, at_once: bool = True) -> list[Row] | None:
         """Finished rows of others that were not reported before.
 
-        Looks only so often that it takes at most 5 % of the time.
+        Unless ``at_once``, looks only so often that it takes at most 5 % of the time, and
+        returns None where it did not look.
         """
         start = time.monotonic()
-        if start < self._poll_at:
-            return []
+        if start < self._poll_at and not at_once:
+            return None
         fresh = []
         with self._lock, storage_errors(self.location):
             trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -378,9 +378,7 @@ def read_finished(location: str | Path, spec: Spec) -> list[tuple[Trial, Outcome
     StorageError
         If the storage does not exist or cannot be read.
     """
-    with storage_errors(str(location)):
-        check_exists(str(location))
-        storage = open_storage(str(location))
+    with storage_errors(str(location)), opened_storage(str(location)) as storage:
         found = []
         for study in storage.get_all_studies():
             if [direction.name.lower() for direction in study.directions] != [spec.direction]:
@@ -418,6 +416,25 @@ def open_storage(location: str) -> Any:
     from bbopt.running.journal import open_journal
 
     return open_journal(Path(location))
+
+
+@contextmanager
+def opened_storage(location: str) -> Iterator[Any]:
+    """Optuna's storage at a location where there is one, closed at the end."""
+    check_exists(location)
+    storage = open_storage(location)
+    try:
+        yield storage
+    finally:
+        close_storage(storage)
+
+
+def close_storage(storage: Any) -> None:
+    """Close the connections to a database."""
+    storage.remove_session()
+    engine = getattr(getattr(storage, "_backend", None), "engine", None)
+    if engine is not None:
+        engine.dispose()
 
 
 def _folder(location: str) -> Path | None:

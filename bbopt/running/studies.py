@@ -15,8 +15,7 @@ from bbopt.errors import UnknownName
 from bbopt.running.storage import (
     FOREIGN_WORKER,
     Row,
-    check_exists,
-    open_storage,
+    opened_storage,
     read_row,
     storage_errors,
 )
@@ -141,9 +140,7 @@ def read_study(location: str | Path, name: str) -> StoredStudy:
 @contextmanager
 def _opened(location: str | Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Optuna's storage, and its studies by name."""
-    with storage_errors(str(location)):
-        check_exists(str(location))
-        storage = open_storage(str(location))
+    with storage_errors(str(location)), opened_storage(str(location)) as storage:
         yield storage, {study.study_name: study for study in storage.get_all_studies()}
 
 

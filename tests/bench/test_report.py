@@ -197,11 +197,11 @@ def test_what_failed_was_stopped_or_skipped_is_listed_once_a_reason(make_record)
     records = [make_record("a", 0, [(1, 3.0)])]
     records += [make_record("b", s, [], status="failed", error="ValueError: no") for s in (0, 1)]
     records.append(make_record("c", 0, [(1, 4.0)], status="stopped", stop_reason="time limit"))
-    records.append(make_record("d", 0, [], status="skipped", error="pip install 'bbopt[metabo]'"))
+    records.append(make_record("d", 0, [], status="skipped", error="pip install '.[metabo]'"))
     text = Reader(page_of(records)).text
     assert "b p failed 2 ValueError: no" in text
     assert "c p stopped 1 time limit" in text
-    assert "d p skipped 1 pip install 'bbopt[metabo]'" in text
+    assert "d p skipped 1 pip install '.[metabo]'" in text
 
 
 def test_without_trouble_there_is_no_list_of_it(page):
@@ -240,7 +240,7 @@ def test_without_matplotlib_the_extra_is_named(records, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "matplotlib", raising=False)
-    with pytest.raises(MissingExtra, match=r"pip install 'bbopt\[bench\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[bench\]'"):
         page_of(records)
 
 
