@@ -137,7 +137,7 @@ def _serve(connection: Connection, payload: bytes) -> None:
             outcome = evaluate_block(problem, block)
             try:
                 connection.send(outcome)
-            except (PicklingError, TypeError, AttributeError, ValueError) as error:  # it cannot travel
+            except (PicklingError, TypeError, AttributeError, ValueError) as error:
                 connection.send(failed_block(block, error))
 
 

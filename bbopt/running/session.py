@@ -450,10 +450,9 @@ class Session:
             return
         # often enough that several workers do not spend the same evaluations
         spent = self._started_since_look * 2 * len(self._workers)
-        news = self.log.news(at_once=spent >= self._left_at_look)
-        if news is None:
+        if spent < self._left_at_look and not self.log.is_look_due:
             return
-        for row in news:
+        for row in self.log.news():
             self.tell_row(row)
         left = self.left().evaluations
         self._left_at_look, self._started_since_look = math.inf if left is None else left, 0

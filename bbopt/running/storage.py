@@ -11,14 +11,22 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bbopt.errors import StorageError, StudyExists, UsageError
+from bbopt.errors import StudyExists, UsageError
+from bbopt.running.backends import (
+    close_storage,
+    folder_beside,
+    open_storage,
+    opened_storage,
+    quiet_optuna,
+    storage_errors,
+)
 from bbopt.running.locks import lock_opening, lock_worker
 from bbopt.space import Categorical, Dimension, Float, Int, Params, Space, Text
 from bbopt.spec import Spec
@@ -31,7 +39,7 @@ FOREIGN_WORKER = -1
 Key: TypeAlias = tuple[int, int]
 """(worker, number); for a foreign worker's row its number in the storage."""
 
-POLL_SHARE = 0.05
+LOOK_SHARE = 0.05
 """The share of a run's time that looking for other workers' results may take."""
 
 
@@ -116,7 +124,7 @@ class StudyLog:
             isinstance(d, Text) for d in spec.space.values()
         ):
             raise UsageError("storage: MySQL columns hold 64 KB, too little for texts")
-        self.folder = _folder(self.location)
+        self.folder = folder_beside(self.location)
         with storage_errors(self.location), ExitStack() as stack:
             stack.callback(lock_worker(self.location, self.folder, name, worker, wait=wait))
             with lock_opening(self.location, self.folder):
@@ -130,7 +138,7 @@ class StudyLog:
         self._lock = threading.Lock()
         self._settled: set[int] = set()
         self._n_prefix = 0  # rows before this one are settled
-        self._poll_at = 0.0
+        self._look_at = 0.0
 
     def close(self) -> None:
         """Close the storage and give the worker's number back."""
@@ -267,15 +275,14 @@ class StudyLog:
         with self._lock, storage_errors(self.location):
             self._storage.set_trial_user_attr(row, "bbopt:blocks", data)
 
-    def news(self, *, at_once: bool = True) -> list[Row] | None:
-        """Finished rows of others that were not reported before.
+    @property
+    def is_look_due(self) -> bool:
+        """Whether looking for news again keeps within its share of the time."""
+        return time.monotonic() >= self._look_at
 
-        Unless ``at_once``, looks only so often that it takes at most 5 % of the time, and
-        returns None where it did not look.
-        """
+    def news(self) -> list[Row]:
+        """Finished rows of others that were not reported before."""
         start = time.monotonic()
-        if start < self._poll_at and not at_once:
-            return None
         fresh = []
         with self._lock, storage_errors(self.location):
             trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -295,7 +302,7 @@ class StudyLog:
             self._settled.discard(self._n_prefix)
             self._n_prefix += 1
         now = time.monotonic()
-        self._poll_at = now + (now - start) / POLL_SHARE
+        self._look_at = now + (now - start) / LOOK_SHARE
         return fresh
 
     # --- inside -----------------------------------------------------------------------
@@ -314,7 +321,7 @@ class StudyLog:
         direction = directions[self._spec.direction]
         study_id = self._find_study()
         if study_id is None:
-            with _quiet_optuna(), suppress(DuplicatedStudyError):  # somebody may be faster
+            with quiet_optuna(), suppress(DuplicatedStudyError):  # somebody may be faster
                 return self._storage.create_new_study([direction], self.name)
             study_id = self._find_study()
         if not resume:
@@ -397,89 +404,6 @@ def _same_names(trial: Any, space: Space) -> bool:
     except UsageError:
         return False
     return True
-
-
-def check_exists(location: str) -> None:
-    """Raise :class:`StorageError` if the storage is a file that is not there."""
-    path = _file(location)
-    if path is not None and not path.exists():
-        raise StorageError(f"storage {location}: no such file")
-
-
-def open_storage(location: str) -> Any:
-    """Optuna's storage at a URL or in a journal file; made if it is not there."""
-    from optuna.storages import RDBStorage, _CachedStorage
-
-    if "://" in location:
-        with _quiet_optuna():
-            return _CachedStorage(RDBStorage(location))
-    from bbopt.running.journal import open_journal
-
-    return open_journal(Path(location))
-
-
-@contextmanager
-def opened_storage(location: str) -> Iterator[Any]:
-    """Optuna's storage at a location where there is one, closed at the end."""
-    check_exists(location)
-    storage = open_storage(location)
-    try:
-        yield storage
-    finally:
-        close_storage(storage)
-
-
-def close_storage(storage: Any) -> None:
-    """Close the connections to a database."""
-    storage.remove_session()
-    engine = getattr(getattr(storage, "_backend", None), "engine", None)
-    if engine is not None:
-        engine.dispose()
-
-
-def _folder(location: str) -> Path | None:
-    """The folder beside a file storage for locks and snapshots; None for a server."""
-    path = _file(location)
-    return None if path is None else Path(f"{path}.bbopt")
-
-
-def _file(location: str) -> Path | None:
-    """The file of a file storage; None for a server."""
-    if "://" not in location:
-        return Path(location)
-    if location.startswith("sqlite"):
-        from sqlalchemy.engine import make_url
-
-        database = make_url(location).database
-        if database and database != ":memory:":
-            return Path(database)
-    return None
-
-
-@contextmanager
-def storage_errors(location: str) -> Iterator[None]:
-    """Any failure of the storage as one line that names it."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (SQLAlchemyError, OSError, ImportError, KeyError, ValueError, RuntimeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise StorageError(f"storage {location}: {type(error).__name__}: {reason[0]}") from error
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    import optuna
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)
 
 
 def _distribution(dimension: Dimension) -> Any:

@@ -12,13 +12,8 @@ from typing import Any
 from bbopt.archive import Archive
 from bbopt.budget import Meter
 from bbopt.errors import UnknownName
-from bbopt.running.storage import (
-    FOREIGN_WORKER,
-    Row,
-    opened_storage,
-    read_row,
-    storage_errors,
-)
+from bbopt.running.backends import opened_storage, storage_errors
+from bbopt.running.storage import FOREIGN_WORKER, Row, read_row
 from bbopt.space import Space
 from bbopt.trial import Best
 

@@ -95,7 +95,7 @@ def check_rows(storage: str, result: Result) -> None:
 
 
 def opened(storage: str) -> Any:
-    from bbopt.running.storage import open_storage
+    from bbopt.running.backends import open_storage
 
     return open_storage(storage)
 

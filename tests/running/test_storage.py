@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 import bbopt
 from bbopt import Best, Outcome, Problem, Space, Spec, Trial
 from bbopt.errors import StorageError, StudyExists, UsageError
-from bbopt.running.storage import StudyLog, open_storage
+from bbopt.running.backends import open_storage
+from bbopt.running.storage import StudyLog
 from bbopt.running.studies import read_studies, read_study
 from bbopt.trial import Usage
 from bbopt.wrappers import Flaky

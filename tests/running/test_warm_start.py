@@ -14,7 +14,7 @@ from doubles_of_runs import MIXED, Chained, ChainedSettings, Crash, Noisy, trace
 import bbopt
 from bbopt import Problem, Space, Spec
 from bbopt.errors import StorageError, UsageError
-from bbopt.running.storage import open_storage
+from bbopt.running.backends import open_storage
 from bbopt.running.studies import read_study
 from bbopt.running.warm_start import read_warm_start
 from bbopt.wrappers import Flaky
