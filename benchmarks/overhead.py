@@ -139,7 +139,7 @@ def stores(size: Size) -> list[Row]:
                     place = folder / "runs.journal"
                     storage = place if kind == "journal file" else f"sqlite:///{folder}/runs.db"
                     start = time.perf_counter()
-                    bbopt.run(problem, "random", n, storage=storage)
+                    bbopt.run(problem, "random", n, storage=storage, name="overhead")
                     return 1e3 * (time.perf_counter() - start) / n
 
             def theirs(dim: int = dim, kind: str = kind, n: int = n) -> float:
