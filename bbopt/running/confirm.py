@@ -97,7 +97,8 @@ def _open(session: Session, params: Params, repeats: int) -> OpenTrial:
         trial = replace(trial, context={**trial.context, "examples": tuple(drawn[:repeats])})
     opened = OpenTrial(trial, None)
     if session.log is not None:
-        place = {"goals": session.goals(), "stop": session.stop}
+        told = list(session.told_since_ask)  # what the choice of candidates rests on
+        place = {"goals": session.goals(), "stop": session.stop, "told": told}
         opened.row = session.log.create(trial, place=place)
     return opened
 

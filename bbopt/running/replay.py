@@ -57,25 +57,29 @@ def restore(session: Session, rows: Sequence[Row]) -> None:
             _open_logged(session, ask, as_foreign=diverged)
         else:
             session.admit_ask(trials, ask.n, ask.left, ask.rows)
-    _restore_confirmation(session, own)
+    _restore_confirmation(session, own, by_key)
     taken = 1 + max(_number(row) for row in own)
     session.optimizer.next_number = max(session.optimizer.next_number, taken)
     # finished and not told: told next, in the order of their rows
     session.ready = [opened for opened in session.open.values() if opened.outcome is not None]
 
 
-def _restore_confirmation(session: Session, own: Sequence[Row]) -> None:
+def _restore_confirmation(session: Session, own: Sequence[Row], by_key: Mapping[Key, Row]) -> None:
     """Where the log has confirming trials for the goals of this session, its search is over.
 
     Those of other goals are how an earlier session ended; to this one they are news.
     """
     for row in own:
-        if "confirm" not in row.trial.context or row.key in session.known:
-            continue
-        if row.place["goals"] == session.goals() and row.place["stop"] != "callback":
+        is_new = "confirm" in row.trial.context and row.key not in session.known
+        if is_new and row.place["goals"] == session.goals() and row.place["stop"] != "callback":
             session.confirming.append(row)
-            session.stop = session.stop or row.place["stop"]
-        else:
+    if session.confirming:
+        place = session.confirming[0].place
+        session.stop = session.stop or place["stop"]
+        for worker, number in place["told"]:
+            _tell_again(session, by_key.get((worker, number)), is_known=False)
+    for row in own:
+        if "confirm" in row.trial.context and row not in session.confirming:
             session.tell_row(row)
 
 

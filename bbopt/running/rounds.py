@@ -56,9 +56,11 @@ class Rounds:
 
     def __post_init__(self) -> None:
         self.meter = Meter()
+        self.place = (None, None) if self.log is None else (self.log.location, self.log.name)
         self.rows: list[dict[str, Any]] = []
         self.stop: str | None = None
         self._calls: Counter[int] = Counter()
+        self._causes: set[type[Exception]] = set()  # of failures, said once each
         self._evaluations = 0
         self._started = time.monotonic()
         self._earlier = 0.0
@@ -90,8 +92,9 @@ class Rounds:
             if values.shape != (len(x),):
                 raise ValueError(f"{values.shape} values for {len(x)} points")
         except Exception as error:  # noqa: BLE001 - the evaluation boundary: said once, survived
-            if not self.meter.failures:
+            if type(error) not in self._causes:
                 logger.warning("evaluate_array failed: %s: %s", type(error).__name__, error)
+            self._causes.add(type(error))
             values = np.full(len(x), np.nan)
         self._waited += time.monotonic() - start
         values = np.where(np.isfinite(values), values, np.nan)
@@ -150,7 +153,7 @@ class Rounds:
         self.stop = "interrupted"
 
     def finish(self) -> None:
-        """Make meter and rows the same on every rank; collective."""
+        """Make meter, rows and their place the same on every rank; collective."""
         evaluations, failures = self._spent_by_all()
         last = self.rows[-1] if self.rows else {}
         self.meter.evaluations = int(last.get("evaluations", evaluations))
@@ -158,7 +161,8 @@ class Rounds:
         self._clock()
         self.meter.overhead_seconds = self.meter.seconds - self._waited
         if self.comm is not None:
-            self.meter, self.rows = self.comm.bcast((self.meter, self.rows), root=0)
+            mine = (self.meter, self.rows, self.place)
+            self.meter, self.rows, self.place = self.comm.bcast(mine, root=0)
 
     def _spent_by_all(self) -> tuple[int, int]:
         """Evaluations and failures of all ranks; collective."""
@@ -248,7 +252,7 @@ def run_rounds(
         initial_value=None,
         true_value=problem.truth(best.params) if best is not None else None,
         test_value=problem.test_value(best) if best is not None else None,
-        storage=log.location if log is not None else None,
-        study=log.name if log is not None else None,
+        storage=rounds.place[0],
+        study=rounds.place[1],
         metadata=about,
     )

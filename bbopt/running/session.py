@@ -109,7 +109,6 @@ class Session:
     def search(self) -> None:
         """Ask, evaluate and tell until something ends the run; sets ``stop``."""
         while True:
-            self._tell_news()
             self._fill()
             self._launch()
             trial = self._next_ready()
@@ -158,9 +157,12 @@ class Session:
         if self.stop is not None:
             return
         if self.options.in_flight is None:
-            if self.ready:  # told first
+            if self.ready or self._n_wanted() < 1:  # what is ready is told first
                 return
         elif not self._has_told:  # asks come after tells alone: blocks arrive in any order
+            return
+        self._tell_news()
+        if self.stop is not None:
             return
         left = self.left()
         spent = _spent_axis(left)
@@ -445,12 +447,15 @@ class Session:
                 self.tell(opened)
 
     def _tell_news(self) -> None:
-        """Tell what other workers and tools have finished."""
-        if self.log is None or self.stop is not None:
+        """Tell what other workers and tools have finished.
+
+        Several workers look at every ask, so that they do not spend the same evaluations; one
+        looks now and then, and whenever half of what was left is spent, whether it is alone.
+        """
+        if self.log is None:
             return
-        # often enough that several workers do not spend the same evaluations
-        spent = self._started_since_look * 2 * len(self._workers)
-        if spent < self._left_at_look and not self.log.is_look_due:
+        is_early = 2 * self._started_since_look < self._left_at_look
+        if len(self._workers) == 1 and is_early and not self.log.is_look_due:
             return
         for row in self.log.news():
             self.tell_row(row)

@@ -107,15 +107,19 @@ class LeavingAChild(Noisy):
 
     def evaluate(self, trial: Trial, rng: np.random.Generator) -> Any:
         if trial.number == 1:
+            assert self.notes is not None
             if os.fork() == 0:
-                time.sleep(20)
+                while not self.notes.exists():
+                    time.sleep(0.05)
             os._exit(4)
         return super().evaluate(trial, rng)
 
 
-def test_a_death_is_noticed_though_a_grandchild_holds_the_pipe() -> None:
-    problem = LeavingAChild()
-    result = bbopt.run(problem, chained(problem), 4, jobs=2)
+def test_a_death_is_noticed_though_a_grandchild_holds_the_pipe(tmp_path: Path) -> None:
+    problem = LeavingAChild(notes=tmp_path / "end")
+    problem.note = lambda trial, values: None  # type: ignore[method-assign]
+    result = bbopt.run(problem, chained(problem), 4, jobs=2, evaluation_timeout=60)
+    problem.notes.touch()  # type: ignore[union-attr]
     assert failures(result) == {1: "the process died: exit code 4"}
 
 

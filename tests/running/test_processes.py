@@ -19,10 +19,11 @@ def start(folder: Path, script: str, *arguments: object) -> subprocess.Popen[str
     """Run a script in a folder, in a process group of its own."""
     path = folder / "script.py"
     path.write_text(script)
+    others = filter(None, [os.environ.get("PYTHONPATH")])
     return subprocess.Popen(
         [sys.executable, "-W", "error", str(path), *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *others])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

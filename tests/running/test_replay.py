@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 import bbopt
 from bbopt import Budget, Optimizer, Problem, Result
+from bbopt.running.storage import FOREIGN_WORKER, StudyLog
 from bbopt.running.studies import read_study
 
 SOME_ROWS = MIXED.sample(np.random.default_rng(0), 40)
@@ -145,6 +146,36 @@ def test_a_kill_between_any_two_writes_changes_nothing(
     assert not caplog.records
 
 
+def test_blocks_that_were_stored_before_a_kill_are_not_evaluated_again(
+    writes: Writes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As they are where a trial takes long: here every block is stored when it is finished."""
+    from bbopt.running import session
+
+    monkeypatch.setattr(session, "SAVE_BLOCKS_AFTER", -1.0)
+
+    def run(folder: Path) -> Result:
+        problem = Noisy(block=2, notes=folder / "notes")
+        chained = Chained(problem.spec, seed=3, settings=ChainedSettings(max_repeats=9))
+        return bbopt.run(problem, chained, 30, storage=folder / "x.journal", resume=True)
+
+    (tmp_path / "whole").mkdir()
+    before = writes.n
+    expected = trace(run(tmp_path / "whole"), tmp_path)
+    noted = (tmp_path / "whole" / "notes").read_text()
+    for n in range(0, writes.n - before, 2):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        writes.crash_after(n)
+        with pytest.raises(Crash):
+            run(folder)
+        writes.crash_after(None)
+        assert trace(run(folder), tmp_path) == expected
+        lines = (folder / "notes").read_text().splitlines()
+        assert sorted(set(lines)) == sorted(noted.splitlines())
+        assert len(lines) <= len(set(lines)) + 1  # but for the one whose storing was killed
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     generation = draw(st.sampled_from([0, 0, 3, 5]))
@@ -256,6 +287,51 @@ def test_confirming_trials_of_a_smaller_budget_become_news_and_count(
     third = case.run(storage, resume=True, budget=budget)
     assert trace(third, tmp_path) == trace(second, tmp_path)
     assert third.best == second.best
+
+
+@pytest.mark.parametrize("in_flight", [None, 3])
+def test_a_kill_while_confirming_what_another_tool_found_changes_nothing(
+    in_flight: int | None, writes: Writes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Something better is found elsewhere just before the search ends."""
+    monkeypatch.setattr(StudyLog, "is_look_due", True)
+    case = Case(budget=24, confirm=0.7, in_flight=in_flight)
+    found_at: list[int] = []
+
+    def run(storage: str) -> Result:
+        def find(trial: bbopt.Trial, *_: object) -> None:
+            rows = read_study(storage, "noisy").rows
+            if trial.number == 6 and all(row.key[0] == 0 for row in rows):
+                log = StudyLog(storage, "noisy", case.problem().spec, worker=9, resume=True)
+                better = bbopt.Trial(None, {"x": 0.5, "k": 1, "c": "a"})
+                log.create(better, place={}, worker=FOREIGN_WORKER, outcome=bbopt.Outcome(-9.0))
+                log.close()
+                found_at.append(writes.n)
+
+        return case.run(storage, resume=True, callbacks=[find])
+
+    (tmp_path / "whole").mkdir()
+    unbroken = run(storage_in(tmp_path / "whole", "journal"))
+    assert unbroken.best is not None
+    assert unbroken.best.value > 0  # what was found was not that good
+    assert 0.5 in {e.trial.params["x"] for e in unbroken.trials}
+    n_writes = writes.n
+    for n in range(found_at[0], n_writes):
+        (tmp_path / str(n)).mkdir()
+        storage = storage_in(tmp_path / str(n), "journal")
+        writes.crash_after(n)
+        with pytest.raises(Crash):
+            run(storage)
+        writes.crash_after(None)
+        result = run(storage)
+        assert result.spent.evaluations == 24
+        assert evaluated(result) == evaluated(unbroken)
+        assert result.best == unbroken.best
+
+
+def evaluated(result: Result) -> list[tuple[Any, Any]]:
+    by_number = sorted(result.trials, key=lambda e: e.trial.number or 0)
+    return [(e.trial, e.outcome) for e in by_number]
 
 
 def test_a_run_that_a_callback_stopped_goes_on(fast_disk: None, tmp_path: Path) -> None:

@@ -1,19 +1,27 @@
 """Whole rounds: in process and under mpirun, stopped, continued, and with faults."""
 
 import json
+import math
+import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+import toy_swarm
+from doubles_of_runs import Crash, trace
 
 import bbopt
+from bbopt import Budget, Optimizer, seeding
 from bbopt.errors import BBOptError, UsageError
+from bbopt.running import rounds
 from bbopt.running.backends import open_storage
-
-from . import toy_swarm
+from bbopt.running.snapshot import Snapshots
+from bbopt.running.studies import read_study
 
 MPIRUN = Path(sys.executable).parent / "mpirun"
 SCRIPT = Path(toy_swarm.__file__)
@@ -112,3 +120,192 @@ def test_options_that_rounds_cannot_honour_are_refused_under_mpirun():
     assert run.returncode != 0
     assert "in_flight must be left out under mpirun" in run.stderr
     assert issubclass(UsageError, BBOptError)
+
+
+# --- what an evaluation draws, and what it may not ----------------------------------------
+
+A_ROUND = 3 * toy_swarm.N
+
+
+class Flawed(toy_swarm.Costs):
+    """Some calls raise, by their draws; somebody can watch each call."""
+
+    def __init__(self, share=0.0, watch=lambda agent, call: None):
+        super().__init__()
+        self.share, self.watch, self.calls = share, watch, {}
+
+    def evaluate_array(self, x, agent, rng):
+        call = self.calls.setdefault(agent, 0)
+        self.calls[agent] += 1
+        self.watch(agent, call)
+        if rng.random() < self.share:
+            raise RuntimeError("a planned failure")
+        return super().evaluate_array(x, agent, rng)
+
+
+class Forgetful(toy_swarm.Swarm):
+    """Without a compact state: it starts again where it is resumed."""
+
+    name = "forgetful-swarm"
+    _state = Optimizer._state
+    _restore = Optimizer._restore
+
+
+def run(budget, problem=None, cls=toy_swarm.Swarm, seed=5, **options):
+    problem = problem or Flawed()
+    return bbopt.run(problem, cls(problem.spec, seed=seed), budget, **options)
+
+
+@pytest.fixture
+def after_every_round(monkeypatch, fast_disk):
+    monkeypatch.setattr(Snapshots, "is_due", property(lambda self: True))
+
+
+def test_each_call_of_an_agent_has_its_own_draws():
+    drawn = []
+
+    class Drawing(toy_swarm.Costs):
+        def evaluate_array(self, x, agent, rng):
+            drawn.append((agent, rng.random()))
+            return np.zeros(len(x))
+
+    run(6 * A_ROUND, Drawing())
+    assert len(set(drawn)) == 6 * toy_swarm.N
+    for agent in range(toy_swarm.N):
+        own = [value for who, value in drawn if who == agent]
+        calls = range(6)
+        assert own == [
+            seeding.stream(5, "array", number=agent, block=call).random() for call in calls
+        ]
+
+
+def test_each_cause_of_missing_values_is_said_once(caplog):
+    problem = Flawed(share=0.2)
+    original, n_missing = problem.evaluate_array, 0
+
+    def odd(x, agent, rng):
+        nonlocal n_missing
+        n_missing += 3  # unless the end is reached
+        if problem.calls.get(agent, 0) == 4:
+            problem.calls[agent] += 1
+            return np.zeros(len(x) - 1)
+        values = original(x, agent, rng)
+        n_missing -= 3
+        return values
+
+    problem.evaluate_array = odd
+    result = run(12 * A_ROUND, problem)
+    assert result.spent.failures == n_missing > 12
+    assert len(result.rounds) == 12
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "evaluate_array failed: RuntimeError: a planned failure",
+        "evaluate_array failed: ValueError: (2,) values for 3 points",
+    ]
+
+
+def test_seconds_and_failures_stop_after_a_round(monkeypatch):
+    failed = run(9 * A_ROUND, Flawed(share=1.0), max_failures=A_ROUND)
+    assert (failed.stop_reason, len(failed.rounds)) == ("max_failures", 2)
+    now = [0.0]
+    monkeypatch.setattr(rounds.time, "monotonic", lambda: now[0])
+    slow = Flawed(watch=lambda agent, call: now.__setitem__(0, now[0] + 1.0))
+    timed = run(Budget(evaluations=99 * A_ROUND, seconds=10), slow)
+    assert (timed.stop_reason, len(timed.rounds), timed.spent.seconds) == ("seconds", 3, 12.0)
+    assert timed.spent.overhead_seconds == 0.0
+
+
+def test_patience_counts_evaluations_since_the_best_round_and_a_nan_is_none():
+    class Stuck(toy_swarm.Swarm):
+        def _moved(self, agent, evaluate):
+            return 0.0, (math.nan if self.round < 2 else 3.0 if self.round == 2 else 4.0)
+
+    result = run(20 * A_ROUND, cls=Stuck, patience=5 * A_ROUND)
+    assert (result.stop_reason, len(result.rounds)) == ("patience", 8)  # the third was the best
+
+
+def test_ctrl_c_ends_after_the_round():
+    def interrupt(agent, call):
+        if (agent, call) == (2, 3):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    result = run(9 * A_ROUND, Flawed(watch=interrupt))
+    assert (result.stop_reason, len(result.rounds)) == ("interrupted", 4)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_rounds_run_in_any_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(3 * A_ROUND)))
+    thread.start()
+    thread.join()
+    assert results[0].best == run(3 * A_ROUND).best
+
+
+def test_a_warm_start_is_told_before_the_first_round(tmp_path):
+    told = []
+
+    class Told(toy_swarm.Swarm):
+        def _tell(self, trial, outcome):
+            told.append((trial.number, outcome.mean, self.round))
+
+    (tmp_path / "known.csv").write_text("x,value\n0.5,2.5\n0.25,1.5\n")
+    run(A_ROUND, cls=Told, warm_start=tmp_path / "known.csv")
+    assert told == [(None, 2.5, 0), (None, 1.5, 0)]
+
+
+# --- kills ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [toy_swarm.Swarm, Forgetful])
+def test_a_kill_between_any_two_writes_changes_nothing(cls, writes, snapshots_at_random, tmp_path):
+    def attempt(storage):
+        return run(6 * A_ROUND, Flawed(0.1), cls, storage=storage, resume=True)
+
+    unbroken = attempt(tmp_path / "whole.journal")
+    expected = trace(unbroken, tmp_path)
+    for n in range(writes.n):
+        snapshots_at_random(n)
+        storage = tmp_path / f"{n}.journal"
+        writes.crash_after(n)
+        with pytest.raises(Crash):
+            attempt(storage)
+        writes.crash_after(None)
+        result = attempt(storage)
+        assert trace(result, tmp_path) == expected
+        assert result.best == unbroken.best
+        assert result.spent.evaluations == unbroken.spent.evaluations
+        assert result.spent.failures == unbroken.spent.failures > 0
+        study = read_study(storage, "costs")
+        assert study.n_trials == 6
+        assert [dict(row) for row in study.rounds] == list(unbroken.rounds)
+        assert study.best == unbroken.best
+
+
+@pytest.mark.usefixtures("after_every_round")
+def test_the_snapshot_of_a_deleted_study_is_not_taken_for_the_new_ones(
+    monkeypatch, tmp_path, caplog
+):
+    storage = tmp_path / "x.journal"
+    expected = trace(run(6 * A_ROUND, storage=storage), tmp_path)
+    storage.unlink()
+    assert trace(run(6 * A_ROUND, storage=storage), tmp_path) == expected
+    assert not caplog.records
+    storage.unlink()
+
+    def crash(agent, call):
+        if call == 1:
+            raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Snapshots, "write", lambda self, state: None)
+        with pytest.raises(Crash):
+            run(6 * A_ROUND, Flawed(watch=crash), storage=storage)
+    assert trace(run(6 * A_ROUND, storage=storage, resume=True), tmp_path) == expected
+    assert "is not of this log: starting again" in caplog.records[0].getMessage()
+
+
+def test_another_seed_cannot_go_on(fast_disk, tmp_path):
+    run(2 * A_ROUND, storage=tmp_path / "x.journal")
+    with pytest.raises(UsageError, match="started with seed 5, got 6"):
+        run(3 * A_ROUND, storage=tmp_path / "x.journal", resume=True, seed=6)

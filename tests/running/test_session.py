@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -217,6 +219,31 @@ def test_callbacks_target_patience_and_failures_stop_the_run() -> None:
     failed = bbopt.run(bad, chained(bad), 50, max_failures=3)
     assert (failed.stop_reason, failed.spent.failures) == ("max_failures", 4)
     assert failed.best is None
+
+
+def test_ctrl_c_in_the_middle_of_a_trial_stores_its_blocks(fast_disk: None, tmp_path: Path) -> None:
+    class Interrupting(Counted):
+        def evaluate(self, trial: Trial, rng: np.random.Generator) -> Any:
+            if self.n_started == self.interrupt_at:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().evaluate(trial, rng)
+
+        interrupt_at = -1
+
+    def run(problem: Counted, storage: Path | None, **options: Any) -> Result:
+        optimizer = chained(problem, max_repeats=9)
+        return bbopt.run(problem, optimizer, 30, storage=storage, **options)
+
+    whole = run(Counted(), None)
+    for n in range(1, 12):
+        first, second = Interrupting(), Counted()
+        first.interrupt_at = n
+        storage = tmp_path / f"{n}.journal"
+        stopped = run(first, storage)
+        assert (stopped.stop_reason, first.n_started) == ("interrupted", n + 1)
+        resumed = run(second, storage, resume=True)
+        assert second.n_started == 30 - first.n_started
+        assert trace(resumed, tmp_path) == trace(whole, tmp_path)
 
 
 # --- what an optimizer sees -----------------------------------------------------------

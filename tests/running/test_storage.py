@@ -13,7 +13,7 @@ import optuna
 import pytest
 from conftest import storage_in
 from doubles_of_runs import Chained, ChainedSettings, CompactChained, Noisy
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bbopt
@@ -51,9 +51,11 @@ def scalars() -> st.SearchStrategy[float]:
     return st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=40)
-@given(data=st.data(), kind=st.sampled_from(["journal", "journal", "sqlite"]))
-def test_rows_come_back_exactly_as_they_were_written(data: st.DataObject, kind: str) -> None:
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), kind=st.sampled_from(["journal"] * 5 + ["sqlite"]))
+def test_rows_come_back_exactly_as_they_were_written(
+    data: st.DataObject, kind: str, fast_disk: None
+) -> None:
     from tempfile import TemporaryDirectory
 
     draw = data.draw
