@@ -76,6 +76,18 @@ class Lazy(Table):
         self._catch_up(self._block_of(position))
         return float(self._mean[position]), float(self._variance[position])
 
+    def covariance(self, i: int) -> Array:
+        """``cov(·, x_i)`` ``(n,)``; brings everything up to date."""
+        self._catch_up_all()
+        position = int(self._position[i])
+        block = self._block_of(position)
+        row = self._known[block][:, position - self._starts[block]]
+        c = self._kernel(self._candidates[i : i + 1], self._sorted)[0]
+        for b, known in enumerate(self._known):
+            c[self._slice(b)] -= row @ known
+        covariance: Array = c[self._position]
+        return covariance
+
     def condition(self, batch: Batch) -> None:
         """Condition on a batch: O(h) beside bringing one block up to date."""
         mean, variance = self.at(batch.candidate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
@@ -226,6 +227,30 @@ class Posterior:
         sd: Array = np.sqrt(self._over_candidates().variance)
         return sd
 
+    def covariance(self, i: int) -> Array:
+        """Posterior covariance of the latent function at candidate ``i`` with all, ``(n,)``."""
+        table = self._over_candidates()
+        i = checks.integer("i", i, 0, len(self.candidates) - 1)
+        covariance = table.covariance(i)
+        covariance[i] = table.at(i)[1]  # where the difference cancels
+        return covariance
+
+    def hallucinated(self, pending: Sequence[tuple[int, int]]) -> Array:
+        """The sd at the candidates ``(n,)`` once pending evaluations are in, whatever their values.
+
+        Parameters
+        ----------
+        pending : sequence of (int, int)
+            Candidate and number of evaluations (>= 1) of each batch that is awaited.
+        """
+        table = self._over_candidates()
+        counts: dict[int, int] = {}
+        for i, count in pending:
+            i = checks.integer("candidate", i, 0, len(self.candidates) - 1)
+            counts[i] = counts.get(i, 0) + checks.integer("count", count, 1)
+        sd: Array = np.sqrt(table.hallucinated([self._awaited(i, n) for i, n in counts.items()]))
+        return sd
+
     def argmax(
         self,
         score: Score,
@@ -297,6 +322,14 @@ class Posterior:
         dense.reset(self.kernel)
         self._table.rebuild(self.kernel, data, dense, self._candidate_of)
         self._info = dense.factor.info if len(data) else 0.0
+
+    def _awaited(self, i: int, count: int) -> Batch:
+        """A batch without values."""
+        data = self._observations
+        j = None if data is None else data.find(self.candidates[i])
+        if data is None or j is None:
+            return Batch(i, -1, 0, count, 0.0, self.noise)
+        return Batch(i, j, int(data.count[j]), count, 0.0, float(data.noise[j]))
 
     def _is_worn(self) -> bool:
         """Too many rows, too long since the last time, or drifted."""

@@ -102,15 +102,32 @@ class Table:
         bound = batch.noise / (batch.before + batch.count)
         self._variance[i] = min(self._variance[i], bound)
 
-    def _direction(self, batch: Batch, length: float) -> Array:
-        """``v = cov(·, x) / length`` over the candidates, and the rows that go with it."""
-        raise NotImplementedError
+    def hallucinated(self, pending: Sequence[Batch]) -> Array:
+        """Variance ``(n,)`` once the pending batches are in, at most one a candidate.
 
-    def _covariance(self, i: int) -> Array:
-        """``cov(·, x_i) = k(·, x_i) - V[:, i] @ V``."""
+        It does not depend on their values (Desautels et al. 2014, section 3.2).
+        """
+        variance = self.variance.copy()
+        rows = np.empty((len(pending), len(variance)))
+        for h, batch in enumerate(pending):
+            i = batch.candidate
+            v = self.covariance(i) - rows[:h, i] @ rows[:h]
+            v /= np.sqrt(variance[i] + batch.noise / batch.count)
+            rows[h] = v
+            variance -= v * v
+            np.maximum(variance, FLOOR * self._prior, out=variance)
+            variance[i] = min(variance[i], batch.noise / (batch.before + batch.count))
+        return variance
+
+    def covariance(self, i: int) -> Array:
+        """``cov(·, x_i) = k(·, x_i) - V[:, i] @ V`` ``(n,)``, a copy."""
         c: Array = self._kernel(self._candidates[i : i + 1], self._candidates)[0]
         c -= self._stack.combine(self._stack.column(i))
         return c
+
+    def _direction(self, batch: Batch, length: float) -> Array:
+        """``v = cov(·, x) / length`` over the candidates, and the rows that go with it."""
+        raise NotImplementedError
 
     def rebuild(
         self,
@@ -157,7 +174,7 @@ class Rows(Table):
     """Appends one row a batch; a revisited point owns several rows until compaction."""
 
     def _direction(self, batch: Batch, length: float) -> Array:
-        v = self._covariance(batch.candidate)
+        v = self.covariance(batch.candidate)
         v /= length
         self._stack.append(v)
         return v

@@ -40,7 +40,7 @@ class Unique(Table):
 
     def _add_point(self, batch: Batch, length: float) -> Array:
         g = self._stack.column(batch.candidate)
-        v = self._covariance(batch.candidate)
+        v = self.covariance(batch.candidate)
         v /= length
         self._stack.append(v)
         u = len(self._g)
