@@ -24,6 +24,8 @@ REFERENCES: dict[str, tuple[str, ...]] = {
     "optuna:gp": ("akiba2019optuna", "jones1998ego", "ament2023logei"),
     "optuna:cmaes": ("akiba2019optuna", "hansen2001cmaes", "nomura2024cmaes"),
     "optuna:nsgaii": ("akiba2019optuna", "deb2002nsgaii"),
+    "botorch:logei": ("balandat2020botorch", "ament2023logei", "jones1998ego"),
+    "botorch:qlognei": ("balandat2020botorch", "ament2023logei", "letham2019nei"),
 }
 
 

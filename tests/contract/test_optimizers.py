@@ -11,8 +11,14 @@ from bbopt.testing import OptimizerContract
 
 # So that a method learns within the dozen trials that a test of the contract asks for.
 EARLY = {"n_startup_trials": 4, "population_size": 4, "popsize": 4}
+BOTORCH = {"n_startup_trials": 9, "refit_every": 2}
+BOTORCH |= {"num_restarts": 1, "raw_samples": 4, "mc_samples": 8}
 # Those of which a proposal takes a good part of a second, and how late they learn instead.
-COSTLY = {"optuna:gp": {"n_startup_trials": 11}}
+COSTLY = {
+    "optuna:gp": {"n_startup_trials": 11},
+    "botorch:logei": BOTORCH,
+    "botorch:qlognei": BOTORCH,
+}
 
 
 def factory(name):
