@@ -1,0 +1,350 @@
+"""mini-GP beside plain GP-UCB and its rivals on finite sets: regret, batches, switches, overhead.
+
+Everybody is told the same kernel, noise and confidence width, the same first evaluation, and
+the same k-th value of each candidate; nothing is learned. beta is 2, or 0.5 times the schedule
+for finite sets, which counts evaluations (GP-UCB and others) or decisions (mini-GP). Regret is
+the mean over evaluations of what each falls short of the best candidate, in standard deviations
+of f. Where there is no noise the methods are told a variance of 1e-6.
+
+Writes ``mini_gp_regret.csv`` (a row a run; rows that are there are not computed again) and
+``mini_gp_regret.md``. Three sizes: ``--quick``, the default, ``--full``; the first and the last
+have files of their own. Overhead is wall-clock time of ask and tell while ``--jobs`` runs share
+the machine, on one BLAS thread each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+from bandits import NATURAL, SETS, Run, bandit, play
+from threadpoolctl import threadpool_limits
+
+import bbopt
+from bbopt import seeding
+from bbopt.bench.statistics import estimate, paired_difference
+
+RESULTS = Path(__file__).parent / "results"
+OURS, PLAIN = "mini-gp-ucb", "gp:ucb"
+FEWER_BATCHES = 20
+BETAS = {"2": 2.0, "schedule": None}
+NO_BETA = "-"
+
+# arm -> optimizer and settings; the first ones are run under both widths
+WITH_BETA = {
+    "mini-gp-ucb": ("mini-gp-ucb", {}),
+    "mini-gp-ucb C=2": ("mini-gp-ucb", {"staleness": 2.0}),
+    "gp:ucb": ("gp:ucb", {}),
+    "gp:bucb": ("gp:bucb", {}),
+    "gp:bbkb": ("gp:bbkb", {}),
+    "gp:fixed 5": ("gp:fixed", {"repeats": 5}),
+    "gp:fixed 20": ("gp:fixed", {"repeats": 20}),
+}
+WITHOUT_BETA = {
+    "mini-gp-ei": ("mini-gp-ei", {"beta": 1.0}),
+    "gp:halving": ("gp:halving", {}),
+    "random": ("random", {}),
+}
+ALL_ARMS = [*product(BETAS, WITH_BETA), *((NO_BETA, arm) for arm in WITHOUT_BETA)]
+KNOWS_NOTHING = ("gp:halving", "random")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is run: ``seeds`` of the first sets, ``few`` of the others."""
+
+    n: int
+    evaluations: int
+    sets: tuple[str, ...]
+    noises: tuple[str, ...]
+    seeds: int
+    few: int
+
+
+SIZES = {
+    "quick": Size(500, 1000, ("G2", "hartmann3", "S"), ("0", "0.3"), 5, 2),
+    "default": Size(2000, 10_000, SETS, ("0", "0.1", "0.3", "1"), 20, 10),
+    "full": Size(10_000, 10_000, SETS, ("0", "0.1", "0.3", "1"), 20, 20),
+}
+MANY = ("G2", "G6", "L", "S")
+
+
+class Place(NamedTuple):
+    """What the arms of one comparison share."""
+
+    set: str
+    noise: str
+
+
+class Cell(NamedTuple):
+    """One run."""
+
+    set: str
+    noise: str
+    beta: str
+    arm: str
+    seed: int
+
+
+Runs = dict[Cell, Run]
+Arms = dict[tuple[Place, str, str], dict[int, Run]]
+"""Place, beta and arm -> seed -> run."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    chosen = parser.add_mutually_exclusive_group()
+    for name in ("quick", "full"):
+        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--arms", help="only these, separated by commas")
+    parser.add_argument("--sets", help="only these, separated by commas")
+    parser.add_argument("--seeds", type=int, help="at most so many of each set")
+    parser.add_argument("--fresh", action="store_true", help="compute the chosen rows anew")
+    options = parser.parse_args()
+    size_name = options.size or "default"
+    size = SIZES[size_name]
+    stem = "mini_gp_regret" + ("" if size_name == "default" else f"_{size_name}")
+    wanted = [
+        cell
+        for cell in cells(size, options.seeds)
+        if (options.arms is None or cell.arm in options.arms.split(","))
+        and (options.sets is None or cell.set in options.sets.split(","))
+    ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / f"{stem}.csv"
+    runs = read(file)
+    if options.fresh:
+        for cell in wanted:
+            runs.pop(cell, None)
+    start = time.perf_counter()
+    new = compute([cell for cell in wanted if cell not in runs], size, options.jobs, runs, file)
+    spent = f"{new} runs were new and took {(time.perf_counter() - start) / 60:.1f} minutes"
+    text = page(runs, size_name, spent, options.jobs)
+    (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
+    print(text[: text.find("## Runs")])
+
+
+def cells(size: Size, most: int | None) -> list[Cell]:
+    """Every run of a size, by seeds: a comparison that was cut short is one of whole seeds."""
+    found = []
+    for name in size.sets:
+        noises = (NATURAL,) if name == "S" else size.noises
+        seeds = size.seeds if name in MANY else size.few
+        for noise, (beta, arm), seed in product(noises, ALL_ARMS, range(seeds)):
+            if most is None or seed < most:
+                found.append(Cell(name, noise, beta, arm, seed))
+    return sorted(found, key=lambda cell: cell.seed)
+
+
+def compute(missing: list[Cell], size: Size, jobs: int, runs: Runs, file: Path) -> int:
+    """Fill ``runs`` and its file; the arms of one place and seed run in one process."""
+    write(file, runs)
+    groups = defaultdict(list)
+    for cell in missing:
+        groups[cell.set, cell.noise, cell.seed].append(cell)
+    with ProcessPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(run_all, group, size) for group in groups.values()]
+        for future in as_completed(waiting):
+            made = future.result()
+            runs |= made
+            append(file, made)
+    write(file, runs)
+    return len(missing)
+
+
+def run_all(group: list[Cell], size: Size) -> Runs:
+    """Carry out runs of one set, noise and seed, on one BLAS thread."""
+    made = {}
+    with threadpool_limits(1):
+        for cell in group:
+            problem = bandit(cell.set, cell.noise, cell.seed, size.n)
+            name, settings = (WITH_BETA | WITHOUT_BETA)[cell.arm]
+            given = dict(settings)
+            if name not in KNOWS_NOTHING:
+                given = dict(problem.told) | given
+            if cell.beta != NO_BETA:
+                given["beta"] = BETAS[cell.beta]
+            made[cell] = play(problem, name, given, cell.seed, size.evaluations)
+    return made
+
+
+# --- the file of runs -----------------------------------------------------------------
+
+
+def read(file: Path) -> Runs:
+    """The rows of a file, as far as there is one."""
+    if not file.exists():
+        return {}
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    kinds = {field.name: {"int": int, "float": float}[str(field.type)] for field in fields(Run)}
+    return {
+        Cell(row["set"], row["noise"], row["beta"], row["arm"], int(row["seed"])): Run(
+            **{name: kind(row[name]) for name, kind in kinds.items()}
+        )
+        for row in rows
+    }
+
+
+def write(file: Path, runs: Mapping[Cell, Run]) -> None:
+    """All rows, in order."""
+    with file.open("w", newline="", encoding="utf-8") as lines:
+        header = [*Cell._fields, *(field.name for field in fields(Run))]
+        csv.writer(lines, lineterminator="\n").writerow(header)
+    append(file, dict(sorted(runs.items())))
+
+
+def append(file: Path, runs: Mapping[Cell, Run]) -> None:
+    """More rows."""
+    with file.open("a", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        for cell, run in runs.items():
+            values = [f"{v:.6g}" if isinstance(v, float) else v for v in asdict(run).values()]
+            writer.writerow([*cell, *values])
+
+
+# --- the page -------------------------------------------------------------------------
+
+
+def page(runs: Runs, size_name: str, spent: str, jobs: int) -> str:
+    """Verdicts and tables as Markdown."""
+    size, arms = SIZES[size_name], by_arm(runs)
+    option = "" if size_name == "default" else f" --{size_name}"
+    lines = [
+        "# Regret of mini-GP on finite sets",
+        "",
+        f"`python benchmarks/mini_gp_regret.py{option}`: {size.n} candidates, "
+        f"{size.evaluations} evaluations; bbopt {bbopt.__version__}, numpy {np.__version__}, "
+        f"scipy {scipy.__version__}, Python {platform.python_version()}, {platform.system()}, "
+        f"{os.cpu_count()} cores, {jobs} processes. {len(runs)} runs; {spent}.",
+        "",
+        "Means over seeds with 95 % bootstrap intervals; *against gp:ucb*: mean of the paired "
+        "differences in regret; medians of the counts and of the seconds in ask and tell.",
+        "",
+        "## Goals",
+        "",
+        *verdicts(arms),
+        "",
+        "## Runs",
+    ]
+    for place in places(arms):
+        lines += ["", f"### {place.set}, noise {place.noise}", "", *table(arms, place)]
+    return "\n".join(lines) + "\n"
+
+
+def by_arm(runs: Runs) -> Arms:
+    """The runs of each arm."""
+    arms: Arms = defaultdict(dict)
+    for cell, run in sorted(runs.items()):
+        arms[Place(cell.set, cell.noise), cell.beta, cell.arm][cell.seed] = run
+    return dict(arms)
+
+
+def places(arms: Arms) -> list[Place]:
+    """The comparisons there are, in the order of the sets."""
+    found = {place for place, _, _ in arms}
+    return sorted(found, key=lambda place: (SETS.index(place.set), place.noise))
+
+
+def pairs(arms: Arms, place: Place, beta: str, arm: str) -> list[tuple[Run, Run]]:
+    """The runs of an arm with those of plain GP-UCB."""
+    mine = arms.get((place, beta, arm), {})
+    theirs = arms.get((place, next(iter(BETAS)) if beta == NO_BETA else beta, PLAIN), {})
+    return [(mine[seed], theirs[seed]) for seed in sorted(mine.keys() & theirs.keys())]
+
+
+def table(arms: Arms, place: Place) -> list[str]:
+    """One line an arm."""
+    lines = [
+        "| arm | beta | regret | against gp:ucb | simple regret | batches | largest | unique "
+        "| switches | overhead s | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for beta, arm in ALL_ARMS:
+        made = list(arms.get((place, beta, arm), {}).values())
+        if not made:
+            continue
+        regret = interval([run.regret for run in made])
+        simple = np.mean([run.simple for run in made])
+        against = "" if arm == PLAIN else difference(pairs(arms, place, beta, arm))
+        counts = [
+            f"{np.median([getattr(run, name) for run in made]):.0f}"
+            for name in ("batches", "largest", "unique", "switches")
+        ]
+        overhead = f"{np.median([run.overhead for run in made]):.2g}"
+        cells = [arm, beta, regret, against, f"{simple:.2g}", *counts, overhead, str(len(made))]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def interval(values: list[float]) -> str:
+    """Mean and its 95 % interval."""
+    found = estimate(np.array(values), draws())
+    return f"{found.mean:.3g} [{found.low:.3g}, {found.high:.3g}]"
+
+
+def difference(runs: list[tuple[Run, Run]]) -> str:
+    """The mean of the paired differences in regret and its interval."""
+    a, b = np.array([(mine.regret, theirs.regret) for mine, theirs in runs]).reshape(-1, 2).T
+    found = paired_difference(a, b, draws())
+    return "" if found is None else f"{found.mean:+.2g} [{found.low:+.2g}, {found.high:+.2g}]"
+
+
+def draws() -> np.random.Generator:
+    """The resamples of every interval, the same each time."""
+    return seeding.stream(0, "bootstrap")
+
+
+def verdicts(arms: Arms) -> list[str]:
+    """Each goal with the number of comparisons that meet it, and those that do not."""
+    goals = defaultdict(list)
+    for place, beta in product(places(arms), BETAS):
+        both = pairs(arms, place, beta, OURS)
+        if len(both) < 2:  # no interval
+            continue
+        where = f"{place.set} {place.noise} beta={beta}"
+        values = np.array([[run.regret for run in pair] for pair in both])
+        gap = paired_difference(values[:, 0], values[:, 1], draws())
+        if place.noise == "0" and BETAS[beta] is not None:
+            same = sum(mine.choices == theirs.choices for mine, theirs in both)
+            goals["identical choices without noise, at the same beta"].append(
+                (same == len(both), where)
+            )
+        goals["regret no worse than gp:ucb's"].append((gap.reaches_zero, where))
+        for name, factor in (("batches", FEWER_BATCHES), ("switches", 1), ("unique", 1)):
+            mine, theirs = (
+                np.array([getattr(pair[k], name) for pair in both], float) for k in (0, 1)
+            )
+            ratio = float(np.median(theirs / np.maximum(mine, 1)))
+            goal = f"{factor} times fewer {name}" if factor > 1 else f"no more {name}"
+            is_met = ratio >= factor
+            goals[f"{goal}, median over seeds"].append((is_met, f"{where} ({ratio:.3g})"))
+    lines = [
+        f"`{OURS}` beside `{PLAIN}` (merged), of each set, noise and beta with two seeds or more:",
+        "",
+    ]
+    for goal, found in goals.items():
+        missed = [where for is_met, where in found if not is_met]
+        met = f"{len(found) - len(missed)} of {len(found)}"
+        lines.append(
+            f"* {goal}: {met}" + (f"; **missed** by {', '.join(missed)}" if missed else "")
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    main()
