@@ -212,6 +212,10 @@ class Optimizer(ABC):
         """What proposing has used of language models so far."""
         return NO_USAGE
 
+    def diagnostics(self) -> dict[str, float]:
+        """What the method itself has to say of its search and its result: scalars by name."""
+        return {}
+
     @final
     def state_dict(self) -> dict[str, Any]:
         """Everything it knows, as JSON values and numpy arrays.

@@ -22,8 +22,18 @@ NOISE_RATIO = (1e-6, 1e2)
 VARIANCE_RATIO = 1e4
 """Largest prior variance, as a multiple of its least (see :func:`fit`)."""
 
-LOG_SCALE_SD = 1.0
-"""Prior standard deviation of a log lengthscale; its median is ½ sqrt(d)."""
+MEDIAN, LOG_SCALE_SD = 0.4, 1.0
+"""Prior median of a lengthscale, in units of sqrt(d), and sd of its logarithm."""
+
+LOG_VARIANCE_SD = 0.3
+"""Prior sd of the log of the prior variance; its median is the variance of the means."""
+
+LOG_NOISE, LOG_NOISE_SD = -6.0, 1.0
+"""Prior mean and sd of the log noise, as a share of the variance of the means.
+
+Without it much noise and long lengthscales explain few data as well as little noise and a
+function worth searching, and the search never starts.
+"""
 
 REPLICATED = (2, 3)
 """Points, and evaluations of each, that must agree exactly to call an objective deterministic."""
@@ -59,6 +69,7 @@ def fit(
     n_starts: int = 4,
     fit_constant: bool = False,
     deterministic: bool = False,
+    noise: float | None = None,
 ) -> Fit:
     """Maximum a posteriori lengthscales, variance and noise, by L-BFGS-B from several starts.
 
@@ -80,20 +91,25 @@ def fit(
         Estimate the prior mean by generalised least squares rather than take 0.
     deterministic : bool
         Hold the noise at its least (see :func:`is_deterministic`).
+    noise : float, optional
+        Hold the noise at this variance of one evaluation.
     """
     checks.integer("n_starts", n_starts, 1)
     constant = None if fit_constant else 0.0
     spread = _spread(observations.mean)
     if len(observations) < 2 or spread == 0.0:
-        return _noise_alone(kernel, observations, fit_constant, deterministic)
+        return _noise_alone(kernel, observations, fit_constant, deterministic, noise)
     within = within_variance(observations)
     target = _Target(kernel, observations, constant, within)
     box = _box(kernel, observations, fit_constant, deterministic)
+    if noise is not None:
+        box[-1] = np.log(noise)
     first_noise = np.log(0.1 * spread if within is None else max(within, NOISE_RATIO[0] * spread))
     starts = [np.append(kernel.log_parameters, first_noise)]
     for _ in range(n_starts - 1):
-        scales = target.median + LOG_SCALE_SD * rng.standard_normal(len(box) - 2)
-        starts.append(np.array([*scales, np.log(spread) + rng.standard_normal(), first_noise]))
+        start = target.centre + target.sd * rng.standard_normal(len(box))
+        start[-1] = first_noise
+        starts.append(start)
     results = [
         minimize(
             target,
@@ -106,17 +122,21 @@ def fit(
         for start in starts
     ]
     best = min(results, key=lambda result: float(result.fun))
-    fitted, noise = kernel.with_log_parameters(best.x[:-1]), float(np.exp(best.x[-1]))
-    found = evidence(fitted, noise, observations, constant=constant)
-    return Fit(fitted, noise, found.constant, target.offset - float(best.fun))
+    fitted, learned = kernel.with_log_parameters(best.x[:-1]), float(np.exp(best.x[-1]))
+    found = evidence(fitted, learned, observations, constant=constant)
+    return Fit(fitted, learned, found.constant, target.offset - float(best.fun))
 
 
 def _noise_alone(
-    kernel: Kernel, observations: Observations, fit_constant: bool, deterministic: bool
+    kernel: Kernel,
+    observations: Observations,
+    fit_constant: bool,
+    deterministic: bool,
+    noise: float | None,
 ) -> Fit:
     """The fit where the means tell nothing of the kernel."""
     within = 0.0 if deterministic else within_variance(observations) or 0.0
-    noise = max(within, NOISE_RATIO[0] * kernel.variance)
+    noise = noise or max(within, NOISE_RATIO[0] * kernel.variance)
     constant = float(observations.mean.mean()) if fit_constant else 0.0
     density = evidence(kernel, noise, observations, constant=constant).value
     return Fit(kernel, noise, constant, density)
@@ -153,8 +173,12 @@ class _Target:
         within: float | None,
     ) -> None:
         self._kernel, self._observations, self._constant = kernel, observations, constant
+        n_scales = len(kernel.log_parameters) - 1
         # One lengthscale for all coordinates is learned like that of the distance itself.
-        self.median = np.log(0.5 * np.sqrt(observations.d))
+        scale = np.log(MEDIAN * np.sqrt(observations.d))
+        spread = np.log(_spread(observations.mean))
+        self.centre = np.array([*[scale] * n_scales, spread, spread + LOG_NOISE])
+        self.sd = np.array([*[LOG_SCALE_SD] * n_scales, LOG_VARIANCE_SD, LOG_NOISE_SD])
         # ln p of the spread within points, at its own best noise; 0 where there is none.
         n = float(np.sum(observations.count - 1))
         self.offset = -0.5 * n * (np.log(2.0 * np.pi * within) + 1.0) if within else 0.0
@@ -163,9 +187,8 @@ class _Target:
         kernel = self._kernel.with_log_parameters(theta[:-1])
         noise = float(np.exp(theta[-1]))
         found = evidence(kernel, noise, self._observations, constant=self._constant)
-        gap = (theta[:-2] - self.median) / LOG_SCALE_SD
-        gradient = found.gradient.copy()
-        gradient[:-2] -= gap / LOG_SCALE_SD
+        gap = (theta - self.centre) / self.sd
+        gradient = found.gradient - gap / self.sd
         return self.offset - found.value + 0.5 * float(gap @ gap), -gradient
 
 
@@ -228,6 +251,10 @@ def local_noise(noise: float, observations: Observations, *, prior_count: float 
     return local
 
 
+GROWTH = 1.25
+"""Growth of the number of unique points after which hyper-parameters are fitted again."""
+
+
 def refit_due(batches: int, unique: int, fitted_batches: int, fitted_unique: int) -> bool:
     """Whether to fit again: at 8, 16, 32, … batches, or with a quarter more unique points.
 
@@ -240,5 +267,5 @@ def refit_due(batches: int, unique: int, fitted_batches: int, fitted_unique: int
     """
     if batches < 8:
         return False
-    grown = fitted_unique > 0 and unique >= 1.25 * fitted_unique
+    grown = fitted_unique > 0 and unique >= GROWTH * fitted_unique
     return grown or batches >= max(8, 2 * fitted_batches)

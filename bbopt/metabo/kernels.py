@@ -31,15 +31,20 @@ class Kernel(ABC):
         One for all coordinates, or one a coordinate (ARD); > 0. Kept as a tuple.
     variance : float
         Prior variance ``k(x, x)`` (κ²), > 0.
+    groups : tuple of int, optional
+        The lengthscale of each coordinate, by position in ``lengthscales``, where several
+        share one: the one-hot columns of a category, whose choices are then equally far apart.
 
     Raises
     ------
     UsageError
-        If a lengthscale or the variance is not a positive finite number.
+        If a lengthscale or the variance is not a positive finite number, or a group names no
+        lengthscale.
     """
 
     lengthscales: float | Sequence[float] | Array
     variance: float = 1.0
+    groups: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         given = np.atleast_1d(np.asarray(self.lengthscales, dtype=object))
@@ -49,6 +54,10 @@ class Kernel(ABC):
             )
         object.__setattr__(self, "lengthscales", tuple(_positive("lengthscales", s) for s in given))
         object.__setattr__(self, "variance", _positive("variance", self.variance))
+        if self.groups is not None:
+            last = given.size - 1
+            groups = tuple(checks.integer("groups: a position", g, 0, last) for g in self.groups)
+            object.__setattr__(self, "groups", groups)
 
     def __call__(self, X: Array, Y: Array) -> Array:  # noqa: N803
         """Covariances of the rows of ``X`` ``(n, d)`` and ``Y`` ``(m, d)``: ``(n, m)``."""
@@ -64,7 +73,7 @@ class Kernel(ABC):
         """``∂k(X_i, Y_j)/∂X_i``: ``(n, m, d)``."""
         slope = self.variance * self._slope(self._squared(X, Y))
         gap = X[:, None, :] - Y[None, :, :]
-        gap *= -self._inverse_squares(X.shape[1])
+        gap *= -self.inverse_squares(X.shape[1])
         gap *= slope[:, :, None]
         return gap
 
@@ -86,11 +95,12 @@ class Kernel(ABC):
             scales = [np.sum(slope * squared)]
         else:
             # Differences, not the expanded square: weights reach count / noise, and cancel.
-            inverse = self._inverse_squares(X.shape[1])
-            scales = [
-                w * np.sum(slope * np.subtract.outer(x, x) ** 2)
-                for x, w in zip(X.T, inverse, strict=True)
-            ]
+            inverse = self.inverse_squares(X.shape[1])
+            groups = range(X.shape[1]) if self.groups is None else self.groups
+            scales = [np.float64(0.0)] * np.size(self.lengthscales)
+            for x, w, group in zip(X.T, inverse, groups, strict=True):
+                gap = np.subtract.outer(x, x)
+                scales[group] += w * np.einsum("ij,ij,ij->", slope, gap, gap)
         return np.array([*scales, self.variance * np.sum(self._shape(squared) * weights)])
 
     def _squared(self, X: Array, Y: Array) -> Array:  # noqa: N803
@@ -99,11 +109,14 @@ class Kernel(ABC):
             raise UsageError(
                 f"X and Y must be (n, d) and (m, d), got shapes {X.shape} and {Y.shape}"
             )
-        squared: Array = cdist(X, Y, "sqeuclidean", w=self._inverse_squares(X.shape[1]))
+        squared: Array = cdist(X, Y, "sqeuclidean", w=self.inverse_squares(X.shape[1]))
         return squared
 
-    def _inverse_squares(self, d: int) -> Array:
+    def inverse_squares(self, d: int) -> Array:
+        """``1 / lengthscale²`` of each of ``d`` coordinates."""
         scales = np.asarray(self.lengthscales, dtype=np.float64)
+        if self.groups is not None:
+            scales = scales[list(self.groups)]
         if scales.size not in (1, d):
             raise UsageError(
                 f"X must have one column a lengthscale ({scales.size}), got {d} columns"

@@ -62,6 +62,33 @@ def repeats(
     return count
 
 
+def joint_repeats(variance: float, noise: float, staleness: float, gain: float) -> int:
+    """Repeats of one more candidate while others are pending, under one staleness C.
+
+    All pending evaluations together shrink no posterior sd by more than
+    ``sqrt(det(I + Σ/noise))`` (Desautels et al. 2014, proposition 1): what is left of C²
+    after them is for the new candidate.
+
+    Parameters
+    ----------
+    variance : float
+        Its posterior variance once the pending results are in.
+    noise : float
+        Variance of one evaluation.
+    staleness : float
+        C, >= 1.
+    gain : float
+        ``ln det(I + Σ/noise)`` of the pending evaluations, >= 0.
+
+    Returns
+    -------
+    int
+        0 where not even one evaluation keeps within C.
+    """
+    room = math.expm1(max(2.0 * math.log(staleness) - gain, 0.0))
+    return int(min(room * noise / max(variance, 1e-300), 2.0**53))
+
+
 def most_batches(info: float, staleness: float, rounding: str = "floor") -> float:
     """Bound on the number of complete batches that gained ``info`` nats; for any choice of x.
 

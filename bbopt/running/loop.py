@@ -355,6 +355,7 @@ def _search(
         storage=log.location if log is not None else None,
         study=log.name if log is not None else None,
         metadata=about,
+        diagnostics=optimizer.diagnostics(),
     )
 
 

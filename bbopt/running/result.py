@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ class Result:
         The study's name there.
     metadata : mapping
         Problem, optimizer, settings, seed and versions, so that a figure can be traced.
+    diagnostics : mapping
+        What the method itself says of its search (see :meth:`bbopt.Optimizer.diagnostics`).
     rounds : sequence of mapping
         The scalars of each round, for methods that evaluate whole arrays; ``trials`` is then
         empty.
@@ -80,6 +82,7 @@ class Result:
     storage: str | None
     study: str | None
     metadata: Mapping[str, Any]
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
     rounds: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -108,6 +111,7 @@ class Result:
             "stop_reason": self.stop_reason,
             "storage": self.storage,
             "study": self.study,
+            **{name: _null(value) for name, value in self.diagnostics.items()},
             **{name: _null(value) for name, value in self._last_round().items()},
         }
 

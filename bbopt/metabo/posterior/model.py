@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -32,6 +32,8 @@ DRIFT = 1e-8
 
 LONGEST = 256
 """Batches after which it is computed anew in any case."""
+
+STATISTICS = ("count", "mean", "m2", "noise")
 
 
 class Posterior:
@@ -85,7 +87,8 @@ class Posterior:
         self._candidate_of: list[int] = []
         self._rows_of: dict[bytes, int] = {}  # filled when a candidate is told by coordinates
         self._info = 0.0
-        self._batches = 0  # since the table was last computed anew
+        self._base: dict[str, Any] = {}  # the data when the table was last computed anew
+        self._since: list[tuple[int, int, float, float, float]] = []  # the batches from then on
         checks.one_of("form", form, FORMS)
         if candidates is not None:
             self.candidates = _matrix("candidates", candidates)
@@ -137,12 +140,12 @@ class Posterior:
                 f"noise at a point is told at its first visit ({data.noise[j]!r}), got {noise!r}"
             )
         batch = Batch(candidate, j, int(data.count[j]), count, mean, float(data.noise[j]))
+        self._since.append((candidate, count, mean, m2, batch.noise))
         if self._table is not None:
             self._info += 0.5 * np.log1p(count * self._table.at(candidate)[1] / batch.noise)
             self._table.condition(batch)
         data.pool(j, count, mean, m2)
         dense.changed(j)
-        self._batches += 1
         if self._table is not None and self._is_worn():
             self.compact()
 
@@ -152,33 +155,40 @@ class Posterior:
         count: npt.ArrayLike,
         mean: npt.ArrayLike,
         m2: npt.ArrayLike,
+        noise: npt.ArrayLike | None = None,
     ) -> None:
         """Condition on many points at once: one factorisation instead of many steps.
 
         Parameters
         ----------
-        X : (m, d) array
-            Points, equal ones allowed.
+        X : (m, d) array, or (m,) array of int
+            Points, or indices of candidates; equal ones allowed.
         count, mean, m2 : (m,) arrays
             Evaluations of each (>= 1), their mean and their sum of squared deviations.
+        noise : (m,) array, optional
+            Variance of one evaluation at each, where it differs from ``noise``.
         """
-        points = _matrix("X", X)
-        columns = [np.asarray(column) for column in (count, mean, m2)]
-        for name, column in zip(("count", "mean", "m2"), columns, strict=True):
-            if column.shape != (len(points),):
+        indices = np.asarray(X)
+        given = indices if indices.ndim == 1 and indices.dtype.kind == "i" else _matrix("X", X)
+        own = np.full(len(given), self.noise) if noise is None else np.asarray(noise)
+        columns = [np.asarray(column) for column in (count, mean, m2, own)]
+        for name, column in zip(("count", "mean", "m2", "noise"), columns, strict=True):
+            if column.shape != (len(given),):
                 raise UsageError(
-                    f"{name} must have one entry a row of X ({len(points)}), "
+                    f"{name} must have one entry a row of X ({len(given)}), "
                     f"got shape {column.shape}"
                 )
         checked = [
-            (*self._resolve(x), *_batch(None, n, y, s))
-            for x, n, y, s in zip(points, *(c.tolist() for c in columns), strict=True)
+            (*self._resolve(x), *_batch(None, n, y, s), _positive("noise", v))
+            for x, n, y, s, v in zip(given, *(c.tolist() for c in columns), strict=True)
         ]
-        data, dense = self._start(points.shape[1])
-        for point, candidate, n, y, s in checked:
+        if not checked:
+            return
+        data, dense = self._start(len(checked[0][0]))
+        for point, candidate, n, y, s, v in checked:
             j = data.find(point)
             if j is None:
-                j = data.add(point, self.noise)
+                j = data.add(point, v)
                 self._candidate_of.append(candidate)
             data.pool(j, n, y, s)
         dense.reset(self.kernel)
@@ -276,6 +286,12 @@ class Posterior:
             tolerance = 1e-9 * float(np.sqrt(self.kernel.variance))
         return table.argmax(score, bound, tolerance)
 
+    def solve(self, values: npt.ArrayLike) -> Array:
+        """``M⁻¹ values`` ``(u,)``, M the covariance of the observed means of the unique points."""
+        if self._dense is None:
+            raise UsageError("solve needs observations: there are none")
+        return self._dense.factor.solve(np.asarray(values, dtype=np.float64))
+
     @property
     def info(self) -> float:
         """Information gained, ``½ ln det(I + K_N / noise)`` in nats."""
@@ -315,13 +331,41 @@ class Posterior:
 
     def compact(self) -> None:
         """Compute everything anew, with one row a unique point."""
-        self._batches = 0
+        self._since = []
         if self._table is None:
+            if self._dense is not None:
+                self._dense.reset(self.kernel)
             return
         data, dense = self._start(self.candidates.shape[1])
+        self._base = {name: getattr(data, name).copy() for name in STATISTICS}
+        self._base["candidate"] = np.array(self._candidate_of, dtype=np.int64)
         dense.reset(self.kernel)
         self._table.rebuild(self.kernel, data, dense, self._candidate_of)
         self._info = dense.factor.info if len(data) else 0.0
+
+    def to_state(self) -> dict[str, Any]:
+        """What gives the same numbers again, to the last bit; only with candidates.
+
+        The data when all was last computed anew, and the batches since then: arrays.
+        """
+        self._over_candidates()
+        since = {
+            f"since_{name}": np.array(column)
+            for name, column in zip(
+                ("candidate", *STATISTICS), list(zip(*self._since, strict=True)), strict=False
+            )
+        }
+        return {**self._base, **since}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`to_state` of an equal posterior gave; only on a fresh one."""
+        base = [state[name] for name in ("candidate", *STATISTICS) if name in state]
+        if base and len(base[0]):
+            self.update_many(*base)
+        if "since_candidate" in state:
+            columns = [state[f"since_{name}"].tolist() for name in ("candidate", *STATISTICS)]
+            for i, count, mean, m2, noise in zip(*columns, strict=True):
+                self.update(i, count=count, mean=mean, m2=m2, noise=noise)
 
     def _awaited(self, i: int, count: int) -> Batch:
         """A batch without values."""
@@ -336,13 +380,13 @@ class Posterior:
         table, data, dense = self._table, self._observations, self._dense
         if table is None or data is None or dense is None:
             return False
-        if table.rows > 1.5 * len(data) + 32 or self._batches >= LONGEST:
+        if table.rows > 1.5 * len(data) + 32 or len(self._since) >= LONGEST:
             return True
-        if self._batches % CHECK_EVERY:
+        if len(self._since) % CHECK_EVERY:
             return False
         # Different candidates each time, spread over the set.
         n = len(self.candidates)
-        checked = (np.arange(CHECKED) * n // CHECKED + self._batches * 7919) % n
+        checked = (np.arange(CHECKED) * n // CHECKED + len(self._since) * 7919) % n
         mean, variance = dense.moments(self.candidates[checked])
         kept = np.array([table.at(int(i)) for i in checked])
         prior = self.kernel.variance

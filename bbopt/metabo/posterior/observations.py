@@ -78,6 +78,15 @@ class Observations:
         old = int(self._count[j]), float(self._mean[j]), float(self._m2[j])
         self._count[j], self._mean[j], self._m2[j] = pool_moments(*old, count, mean, m2)
 
+    def scaled(self, shift: float, scale: float) -> Observations:
+        """The same with values ``(value - shift) / scale`` and noise ``noise / scale²``."""
+        other = Observations(self.d)
+        other._index = dict(self._index)
+        other._points, other._count = self._points.copy(), self._count.copy()
+        other._mean = (self._mean - shift) / scale
+        other._m2, other._noise = self._m2 / scale / scale, self._noise / scale / scale
+        return other
+
 
 def moments(values: Array) -> tuple[int, float, float]:
     """Count, mean and sum of squared deviations of ``values`` ``(n,)``, n >= 1.

@@ -1,0 +1,421 @@
+"""mini-GP-UCB, mini-GP-EI and their kin: few candidates, each evaluated many times.
+
+After each decision the chosen candidate is evaluated as often as its posterior variance allows
+before the stale posterior would mislead (Calandriello et al. 2022, arXiv:2201.12909). The
+posterior is exact and costs a function of the number of unique candidates.
+
+What we changed: at least one evaluation a decision where the paper's rule rounds to none;
+hyper-parameters are learned, with a cap on the repeats meanwhile; C grows with the number of
+candidates seen; in continuous domains a candidate evaluated before is taken again where it is
+nearly as good as the best; several decisions may be open at once.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bbopt import checks, seeding
+from bbopt.base import Optimizer
+from bbopt.budget import Budget
+from bbopt.errors import UsageError
+from bbopt.metabo.confidence import finite_beta
+from bbopt.metabo.criteria import UCB, LogEI, Uncertainty
+from bbopt.metabo.domain import Pending, Place, Preference, Score, domain_of
+from bbopt.metabo.repeats import (
+    ROUNDINGS,
+    free_staleness,
+    joint_repeats,
+    learning_cap,
+    repeats,
+    scheduled_staleness,
+    staleness_for_cost,
+)
+from bbopt.metabo.surrogate import KERNELS, Hyperparameters, Surrogate
+from bbopt.metabo.thompson import Path
+from bbopt.registry import register_optimizer
+from bbopt.settings import setting
+from bbopt.space import Params
+from bbopt.trial import Best, Outcome, Trial
+
+UNLIMITED = 2**53
+"""Evaluations where no budget limits them."""
+
+DELTA = 0.1
+"""Probability with which the schedule of β may fail."""
+
+SNAP = 0.05
+"""η: how near to the maximum, in β sd, a point evaluated before is taken instead of a new one."""
+
+EARLY, LATE = 1.1, math.sqrt(2.0)
+"""C before and after there are ten unique points a coordinate."""
+
+
+@dataclass(frozen=True)
+class MiniGPSettings:
+    """The settings of ``mini-gp-...``."""
+
+    staleness: float | str = setting(
+        "auto",
+        "C: the most by which a posterior sd may shrink unseen; 1 repeats nothing; 'auto': "
+        "from the spec's switch cost, else 1.1 growing to sqrt(2)",
+        low=1.0,
+        high=100.0,
+    )
+    rounding: str = setting("floor", "rounding of the repeat rule", choices=ROUNDINGS)
+    beta: float | None = setting(
+        None, "β, in posterior sd; None: the schedule of the theory times beta_scale", low=0.0
+    )
+    beta_scale: float = setting(0.5, "factor on the schedule of the theory", low=0.0)
+    kernel: str = setting("matern52", "covariance function", choices=tuple(KERNELS))
+    lengthscale: float | None = setting(
+        None,
+        "lengthscale in the unit cube, where known; None: all hyper-parameters are learned",
+        low=1e-6,
+    )
+    variance: float = setting(1.0, "prior variance κ², where the lengthscale is known", low=1e-12)
+    noise: float | None = setting(
+        None, "variance λ of one evaluation, where known; None: learned", low=1e-12
+    )
+    heteroscedastic: bool = setting(False, "whether each candidate has a noise of its own")
+    n_startup_trials: int | None = setting(
+        None, "candidates that fill the space first; None: 2 d + 2, none with known λ, κ², ℓ", low=0
+    )
+    caution: float = setting(
+        1.0, "posterior sd by which a candidate is marked down when the best is named", low=0.0
+    )
+    distance_cost: float = setting(
+        0.0,
+        "cost of a switch per unit of distance in the unit cube, in units of the constant part",
+        low=0.0,
+    )
+    wait: bool = setting(
+        False, "propose nothing rather than let pending results pass the staleness C"
+    )
+
+
+class MiniGP(Optimizer):
+    """Decides, repeats, learns; what is maximised is up to the subclass.
+
+    Failures and infeasible trials: a candidate that has given no feasible value counts as one
+    observation of the worst mean seen, until it gives a value.
+    """
+
+    Settings = MiniGPSettings
+    uses_candidates = True
+    default_beta: ClassVar[float | None] = None
+    """β where the hyper-parameters are learned; None takes the schedule."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        o = self.settings
+        if isinstance(o.staleness, str):
+            checks.one_of("staleness", o.staleness, ("auto",))
+        if o.lengthscale is not None and o.noise is None:
+            raise UsageError("noise must be given where the lengthscale is, got None")
+        self._domain = domain_of(self.spec)
+        encoding = self._domain.encoding
+        self._d = encoding.d
+        self._surrogate = Surrogate(
+            encoding.d,
+            encoding.groups,
+            self._domain.candidates,
+            Hyperparameters(
+                kernel=o.kernel,
+                lengthscale=o.lengthscale,
+                variance=o.variance,
+                noise=o.noise,
+                heteroscedastic=o.heteroscedastic,
+                deterministic=self.spec.deterministic,
+            ),
+        )
+        n = o.n_startup_trials
+        self._n_startup = n if n is not None else (2 * self._d + 2) * self._surrogate.learns
+        self._starts: list[Place] | None = None
+        self._n_started = 0
+        self._n_decisions = 0
+        self._places: dict[int, Place] = {}  # of pending trials of its own
+        self._params: list[Params] = []  # of the unique points, in the order of the surrogate
+        self._infeasible: set[bytes] = set()  # points with a violated constraint
+        self._last: Place | None = None
+
+    # -- ask
+
+    def _ask(self, n: int, left: Budget) -> list[Trial]:
+        trials: list[Trial] = []
+        while len(trials) < n and left.evaluations != 0:
+            trial = self._decide(left, trials)
+            if trial is None:
+                break
+            trials.append(trial)
+            left = _after(left, trial.repeats)
+        return trials
+
+    def _decide(self, left: Budget, fresh: Sequence[Trial]) -> Trial | None:
+        """The next trial, ``fresh`` those of the same ask; None where there is none for now."""
+        rng = self._stream(self.next_number)
+        pending = self._awaited(fresh)
+        limit = UNLIMITED if left.evaluations is None else left.evaluations
+        if left.switches == 0 and self._last is not None:
+            place, count = self._last, limit if left.evaluations is not None else 1
+        elif self._is_starting(left):
+            place, count = self._start(), 1
+        else:
+            decision = None if self._is_exhausted(pending) else self._choose(pending, rng, left)
+            if decision is None:
+                return None
+            place, count = decision
+            self._n_decisions += 1
+        count = min(max(count, _least_repeats(left)), limit)
+        trial = self._new_trial(self._domain.params(place), count)
+        self._places[trial.number] = place  # type: ignore[index]
+        self._last = place
+        return trial
+
+    def _awaited(self, fresh: Sequence[Trial]) -> list[Pending]:
+        pending = []
+        for trial in (*self.pending, *fresh):
+            place = self._places.get(trial.number) or self._domain.locate(trial.params)  # type: ignore[arg-type]
+            if place is not None:
+                pending.append(Pending(place, trial.repeats))
+        return pending
+
+    def _is_starting(self, left: Budget) -> bool:
+        """Whether the next candidate is one of those that fill the space."""
+        known = len(self._surrogate.data)
+        if self._surrogate.learns and known < 2:
+            return True
+        n = self._n_startup
+        for rest in (left.evaluations, left.switches):
+            if rest is not None:  # a third of what there was
+                n = min(n, (rest + self._n_started) // 3)
+        return max(self._n_started, known) < n
+
+    def _start(self) -> Place:
+        if self._starts is None or self._n_started >= len(self._starts):
+            seed = seeding.stream_seed(self.seed, self.name, worker=self.worker)
+            n = max(2 * self._n_started, self._n_startup, 8)
+            self._starts = self._domain.starts(n, seed)
+        self._n_started += 1
+        return self._starts[self._n_started - 1]
+
+    def _is_exhausted(self, pending: Sequence[Pending]) -> bool:
+        """Whether every row of a table without noise was evaluated or is pending."""
+        rows = self._domain.candidates
+        if rows is None or not self.spec.deterministic:
+            return False
+        return len(self._taken(pending)) >= len({x.tobytes() for x in rows})
+
+    def _taken(self, pending: Sequence[Pending]) -> frozenset[bytes]:
+        points = (*self._surrogate.points, *(p.place.x for p in pending))
+        return frozenset(x.tobytes() for x in points)
+
+    def _choose(
+        self, pending: Sequence[Pending], rng: np.random.Generator, left: Budget
+    ) -> tuple[Place, int] | None:
+        """Where to evaluate next, and how often; None to wait."""
+        surrogate = self._surrogate
+        if not (pending and self.settings.wait):  # an ask that waits must change nothing
+            surrogate.refit_if_due(rng)
+        cost = self.spec.switch_cost or 0.0
+        preference = Preference(
+            near=SNAP if cost or self._domain.candidates is None else 0.0,
+            last=self._last if cost else None,
+            distance_cost=self.settings.distance_cost,
+            excluded=self._taken(pending) if surrogate.is_deterministic else frozenset(),
+        )
+        staleness = self._staleness(left)
+        beta = self._beta()
+        if pending and self.settings.wait:
+            beta *= staleness  # mean and variance are not equally stale (Desautels et al. 2014)
+        choice = self._domain.choose(
+            self._score(beta, rng), surrogate.posterior, pending, preference, rng
+        )
+        if surrogate.is_deterministic:
+            return choice.place, 1
+        noise = surrogate.noise_at(choice.place)
+        limit = UNLIMITED if left.evaluations is None else left.evaluations
+        if surrogate.learns:
+            limit = min(limit, learning_cap(surrogate.n_evaluations))
+        if pending:
+            most = joint_repeats(choice.variance, noise, staleness, choice.gain)
+            if most < 1 and self.settings.wait:
+                return None
+            limit = min(limit, max(most, 1))
+        count = repeats(choice.variance, noise, staleness, limit, self.settings.rounding)
+        return choice.place, int(count)
+
+    def _staleness(self, left: Budget) -> float:
+        """C of the next decision."""
+        given = self.settings.staleness
+        if not isinstance(given, str):
+            return float(given)
+        surrogate = self._surrogate
+        variance, noise = surrogate.kernel.variance, surrogate.noise
+        c = scheduled_staleness(len(surrogate.data), self._d, early=EARLY, late=LATE)
+        c = min(c, free_staleness(variance, noise))
+        if not self.spec.switch_cost:
+            return c
+        for_cost = staleness_for_cost(
+            self.spec.switch_cost * math.sqrt(variance),
+            beta=max(self._beta(), 0.1),
+            info=max(surrogate.posterior.info, 1.0),
+            evaluations=surrogate.n_evaluations + (left.evaluations or 0) + 1,
+            prior_variance=variance,
+            noise=noise,
+        )
+        return max(c, for_cost)
+
+    def _beta(self) -> float:
+        if self.settings.beta is not None:
+            return float(self.settings.beta)
+        if self._surrogate.learns and self.default_beta is not None:
+            return self.default_beta
+        schedule = finite_beta(int(self._domain.size), self._n_decisions + 1, DELTA)
+        return float(self.settings.beta_scale * schedule)
+
+    @abstractmethod
+    def _score(self, beta: float, rng: np.random.Generator) -> Score:
+        """What the next decision maximises."""
+
+    # -- tell
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        place = None if trial.number is None else self._places.pop(trial.number, None)
+        if place is None:
+            place = self._domain.locate(trial.params)
+        if place is None:
+            return
+        if outcome.count and outcome.feasible:
+            if self._surrogate.data.find(place.x) is None:
+                self._params.append(trial.params)
+            self._surrogate.observe(place, outcome.count, outcome.mean, outcome.m2)
+        elif outcome.evaluations:
+            self._surrogate.fail(place)
+            if not outcome.feasible:
+                self._infeasible.add(place.x.tobytes())
+
+    # -- answers
+
+    def _best(self) -> Best | None:
+        """The candidate with the best lower confidence bound, and the posterior there."""
+        surrogate = self._surrogate
+        if self.spec.deterministic or not surrogate.is_ready:
+            return super()._best()
+        points = surrogate.data.points
+        allowed = np.array([x.tobytes() not in self._infeasible for x in points], dtype=bool)
+        if not allowed.any():
+            return super()._best()
+        mean, sd = surrogate.at_points()
+        j = int(np.argmax(np.where(allowed, mean - self.settings.caution * sd, -np.inf)))
+        value, stderr = surrogate.loss(float(mean[j]), float(sd[j]))
+        return Best(self._params[j], value, stderr, int(surrogate.data.count[j]))
+
+    def diagnostics(self) -> dict[str, float]:
+        """What the model makes of the search; empty before it has learned.
+
+        ``optimality_gap``: no candidate is better than the best by more than this, in units of
+        the objective, wherever all intervals ``mean ± β sd`` hold (over a box as far as the
+        maximum was found). ``decisions`` and ``candidates``: how many there were. ``noise_sd``:
+        standard deviation of one evaluation. ``staleness`` and ``beta``: C and β now.
+        """
+        surrogate = self._surrogate
+        if not surrogate.is_ready:
+            return {}
+        beta = self._beta() or 1.0
+        mean, sd = surrogate.at_points()
+        rng = seeding.stream(self.seed, f"{self.name} gap", worker=self.worker)
+        top = self._domain.choose(UCB(beta), surrogate.posterior, (), Preference(), rng)
+        highest = max(top.mean + beta * math.sqrt(top.variance), float(np.max(mean + beta * sd)))
+        gap = surrogate.loss(0.0, highest - float(np.max(mean - beta * sd)))[1]
+        return {
+            "optimality_gap": gap,
+            "decisions": float(self._n_decisions),
+            "candidates": float(len(surrogate.data)),
+            "noise_sd": surrogate.loss(0.0, math.sqrt(surrogate.noise))[1],
+            "staleness": self._staleness(Budget()),
+            "beta": self._beta(),
+        }
+
+    # -- state
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "surrogate": self._surrogate.to_state(),
+            "params": list(self._params),
+            "infeasible": [np.frombuffer(x).tolist() for x in sorted(self._infeasible)],
+            "n_started": self._n_started,
+            "n_decisions": self._n_decisions,
+            "places": [[n, p.x.tolist(), p.row] for n, p in self._places.items()],
+            "last": None if self._last is None else [self._last.x.tolist(), self._last.row],
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._surrogate.load_state(state["surrogate"])
+        self._params = [self.space.validate(params) for params in state["params"]]
+        self._infeasible = {np.array(x, dtype=np.float64).tobytes() for x in state["infeasible"]}
+        self._n_started, self._n_decisions = state["n_started"], state["n_decisions"]
+        self._places = {n: _place(x, row) for n, x, row in state["places"]}
+        self._last = None if state["last"] is None else _place(*state["last"])
+
+
+@register_optimizer("mini-gp-ucb")
+class MiniGPUCB(MiniGP):
+    """The largest upper confidence bound ``mean + β sd``, evaluated again and again."""
+
+    default_beta = 2.0
+
+    def _score(self, beta: float, rng: np.random.Generator) -> Score:
+        return UCB(beta)
+
+
+@register_optimizer("mini-gp-ei")
+class MiniGPEI(MiniGP):
+    """The largest expected improvement over the best posterior mean, evaluated again and again.
+
+    β scales the posterior sd in it (Wang and de Freitas 2014).
+    """
+
+    default_beta = 1.0
+
+    def _score(self, beta: float, rng: np.random.Generator) -> Score:
+        return LogEI(self._domain.best_mean(self._surrogate.posterior), max(beta, 1e-3))
+
+
+@register_optimizer("mini-gp-ts")
+class MiniGPThompson(MiniGP):
+    """Thompson sampling: the maximum of a function drawn from the posterior, repeated alike."""
+
+    def _score(self, beta: float, rng: np.random.Generator) -> Score:
+        return Path(self._surrogate.posterior, self._d, rng)
+
+
+@register_optimizer("mini-gp-explore")
+class MiniGPExplore(MiniGP):
+    """Pure exploration: the largest posterior sd, repeated alike."""
+
+    def _score(self, beta: float, rng: np.random.Generator) -> Score:
+        return Uncertainty()
+
+
+def _after(left: Budget, repeats: int) -> Budget:
+    """What is left once a trial was asked for."""
+    if left.evaluations is None:
+        return left
+    return replace(left, evaluations=max(left.evaluations - repeats, 0))
+
+
+def _least_repeats(left: Budget) -> int:
+    """So many that the switches left last: half of the evaluations, spread evenly over them."""
+    if not left.switches or left.evaluations is None:
+        return 1
+    return math.ceil(left.evaluations / (2 * (left.switches + 1)))
+
+
+def _place(x: Sequence[float], row: int) -> Place:
+    return Place(np.array(x, dtype=np.float64), row)

@@ -1,0 +1,283 @@
+"""The model of a search: observations, hyper-parameters that are learned, their posterior.
+
+The model maximises: it sees minus the loss, standardised once, less a constant mean that is
+estimated with the hyper-parameters. Where the hyper-parameters are known it sees minus the
+loss as it is, with prior mean zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bbopt.metabo.domain import Place
+from bbopt.metabo.hyperparameters import (
+    Standardisation,
+    fit,
+    is_deterministic,
+    local_noise,
+    refit_due,
+)
+from bbopt.metabo.kernels import RBF, Kernel, Matern52
+from bbopt.metabo.posterior import Posterior
+from bbopt.metabo.posterior.observations import Observations
+from bbopt.space import Array
+
+KERNELS: dict[str, type[Kernel]] = {"matern52": Matern52, "rbf": RBF}
+
+LARGEST = 1e100
+"""Larger losses are cut to this, so that their squares stay finite."""
+
+EXACT = 1e-6
+"""The noise of an objective without any, as a share of the prior variance."""
+
+N_STARTS, N_STARTS_LATER = 4, 2
+"""Starts of the first fit of hyper-parameters, and of later ones."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What the model knows or assumes.
+
+    Parameters
+    ----------
+    kernel : str
+        ``"matern52"`` or ``"rbf"``.
+    lengthscale : float or None
+        Of all coordinates; None where lengthscales, variance and noise are learned.
+    variance : float
+        Prior variance, where the lengthscale is known.
+    noise : float or None
+        Variance of one evaluation; None where it is learned.
+    heteroscedastic : bool
+        Whether each point has a noise of its own.
+    deterministic : bool or None
+        Whether evaluations have no noise; None where that is found out.
+    """
+
+    kernel: str
+    lengthscale: float | None
+    variance: float
+    noise: float | None
+    heteroscedastic: bool
+    deterministic: bool | None
+
+
+class Surrogate:
+    """A Gaussian process over the points of a domain, from the losses told.
+
+    Parameters
+    ----------
+    d : int
+        Number of coordinates.
+    groups : tuple of int or None
+        The lengthscale of each coordinate (see :class:`~bbopt.metabo.kernels.Kernel`).
+    candidates : (n, d) array or None
+        All points, where they are finitely many.
+    given : Hyperparameters
+        What is known.
+    """
+
+    def __init__(
+        self,
+        d: int,
+        groups: tuple[int, ...] | None,
+        candidates: Array | None,
+        given: Hyperparameters,
+    ) -> None:
+        self._given, self._candidates = given, candidates
+        self.learns = given.lengthscale is None
+        n_scales = d if groups is None else max(groups, default=-1) + 1
+        scale = 0.5 * max(d, 1) ** 0.5 if given.lengthscale is None else given.lengthscale
+        self.kernel: Kernel = KERNELS[given.kernel](
+            [scale] * max(n_scales, 1), given.variance, groups
+        )
+        self.noise = EXACT if given.noise is None else given.noise
+        self.data = Observations(d)  # of minus the loss
+        self._rows: list[int] = []  # of the points, in the table
+        self._failed: dict[bytes, Place] = {}  # points without any value
+        self._scale = Standardisation()
+        self._constant = 0.0
+        self._point_noise: Array | None = None
+        self.n_batches = 0
+        self._fitted = (0, 0)  # batches and points at the last fit
+        self._posterior: Posterior | None = None
+
+    # -- data
+
+    def observe(self, place: Place, count: int, mean: float, m2: float) -> None:
+        """Learn ``count`` losses with this mean and sum of squared deviations at a place."""
+        mean = float(np.clip(-mean, -LARGEST, LARGEST))
+        m2 = float(min(m2, LARGEST * LARGEST))
+        self.n_batches += 1
+        key = place.x.tobytes()
+        if key in self._failed:
+            del self._failed[key]
+            self._posterior = None  # what stood for the failure must go
+        j = self.data.find(place.x)
+        if j is None:
+            j = self.data.add(place.x, self.noise)
+            self._rows.append(place.row)
+        self.data.pool(j, count, mean, m2)
+        if self._posterior is not None and place.row >= 0:
+            mean, m2 = self._scale.apply(mean, m2)
+            self._posterior.update(place.row, count=count, mean=mean - self._constant, m2=m2)
+        else:
+            self._posterior = None
+
+    def fail(self, place: Place) -> None:
+        """Learn that nothing could be observed at a place."""
+        self.n_batches += 1
+        if self.data.find(place.x) is None and place.x.tobytes() not in self._failed:
+            self._failed[place.x.tobytes()] = place
+            self._posterior = None
+
+    @property
+    def points(self) -> list[Array]:
+        """Every point with an evaluation, failed ones included."""
+        return [*self.data.points, *(place.x for place in self._failed.values())]
+
+    @property
+    def n_evaluations(self) -> int:
+        """Finite evaluations so far."""
+        return int(self.data.count.sum())
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether evaluations have no noise, as said or as seen."""
+        if self._given.deterministic is not None:
+            return self._given.deterministic
+        return self.learns and is_deterministic(self.data)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is data, and the hyper-parameters are known or were learned."""
+        return len(self.data) > 0 and (not self.learns or self._fitted != (0, 0))
+
+    # -- hyper-parameters
+
+    def refit_if_due(self, rng: np.random.Generator) -> None:
+        """Learn the hyper-parameters anew when enough has come since the last time."""
+        u = len(self.data)
+        if not self.learns or u < 2 or not self._is_due(u):
+            return
+        if self._fitted == (0, 0):
+            self._scale = Standardisation.of(self.data)
+        data = self.data.scaled(self._scale.shift, self._scale.scale)
+        given = self._given.noise
+        found = fit(
+            self.kernel,
+            data,
+            rng=rng,
+            n_starts=N_STARTS if self._fitted == (0, 0) else N_STARTS_LATER,
+            fit_constant=True,
+            deterministic=self.is_deterministic,
+            noise=None if given is None else given / self._scale.scale**2,
+        )
+        self.kernel, self.noise, self._constant = found.kernel, found.noise, found.constant
+        self._point_noise = None
+        if self._given.heteroscedastic:
+            self._point_noise = local_noise(self.noise, data)
+        self._fitted = (self.n_batches, u)
+        self._posterior = None
+
+    def _is_due(self, u: int) -> bool:
+        return self._fitted == (0, 0) or refit_due(self.n_batches, u, *self._fitted)
+
+    # -- what is known
+
+    @property
+    def posterior(self) -> Posterior:
+        """The posterior of all that was told."""
+        if self._posterior is None:
+            self._posterior = self._computed()
+        return self._posterior
+
+    def at_points(self) -> tuple[Array, Array]:
+        """Posterior mean and sd at the points of :attr:`data`, ``(u,)`` each."""
+        if self._candidates is None:
+            return self.posterior.predict(self.data.points)
+        return self.posterior.mean[self._rows], self.posterior.sd[self._rows]
+
+    def noise_at(self, place: Place) -> float:
+        """Variance of one evaluation at a place, on the model's scale."""
+        j = self.data.find(place.x)
+        if self._point_noise is None or j is None or j >= len(self._point_noise):
+            return self.noise
+        return float(self._point_noise[j])
+
+    def loss(self, mean: float, sd: float) -> tuple[float, float]:
+        """A mean of the model as a loss, and its sd on the scale of losses."""
+        scale = self._scale.scale
+        return -(self._scale.shift + scale * (mean + self._constant)), scale * sd
+
+    def _standardised(self) -> Observations:
+        shift = self._scale.shift + self._scale.scale * self._constant
+        return self.data.scaled(shift, self._scale.scale)
+
+    def _computed(self) -> Posterior:
+        posterior = Posterior(self.kernel, self.noise, candidates=self._candidates)
+        data = self._standardised()
+        failed = list(self._failed.values())
+        worst = float(data.mean.min()) if len(data) else 0.0
+        count = np.concatenate([data.count, np.ones(len(failed), dtype=np.int64)])
+        mean = np.concatenate([data.mean, np.full(len(failed), worst)])
+        m2 = np.concatenate([data.m2, np.zeros(len(failed))])
+        noise = np.full(len(count), self.noise)
+        if self._point_noise is not None:
+            noise[: len(self._point_noise)] = self._point_noise
+        if not len(count):
+            return posterior
+        if self._candidates is None:
+            points = [*data.points, *(place.x for place in failed)]
+            posterior.update_many(np.array(points), count, mean, m2, noise)
+        else:
+            rows = np.array([*self._rows, *(place.row for place in failed)])
+            posterior.update_many(rows, count, mean, m2, noise)
+        return posterior
+
+    # -- state
+
+    def to_state(self) -> dict[str, Any]:
+        """JSON values and arrays; :meth:`load_state` gives the same numbers to the last bit."""
+        data, posterior = self.data, self._posterior
+        keeps_up = posterior is not None and self._candidates is not None
+        return {
+            "points": data.points.copy(),
+            "count": data.count.copy(),
+            "mean": data.mean.copy(),
+            "m2": data.m2.copy(),
+            "rows": np.array(self._rows, dtype=np.int64),
+            "failed": [[place.x.tolist(), place.row] for place in self._failed.values()],
+            "lengthscales": list(self.kernel.lengthscales),  # type: ignore[arg-type]
+            "variance": self.kernel.variance,
+            "noise": self.noise,
+            "point_noise": None if self._point_noise is None else self._point_noise.copy(),
+            "scale": [self._scale.shift, self._scale.scale],
+            "constant": self._constant,
+            "n_batches": self.n_batches,
+            "fitted": list(self._fitted),
+            "posterior": posterior.to_state() if posterior is not None and keeps_up else None,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`to_state` gave; only on a fresh one."""
+        columns = (state[name].tolist() for name in ("count", "mean", "m2", "rows"))
+        for x, count, mean, m2, row in zip(state["points"], *columns, strict=True):
+            self.data.pool(self.data.add(x, self.noise), count, mean, m2)
+            self._rows.append(row)
+        for x, row in state["failed"]:
+            place = Place(np.array(x, dtype=np.float64), row)
+            self._failed[place.x.tobytes()] = place
+        self.kernel = replace(
+            self.kernel, lengthscales=state["lengthscales"], variance=state["variance"]
+        )
+        self.noise, self._point_noise = state["noise"], state["point_noise"]
+        self._scale, self._constant = Standardisation(*state["scale"]), state["constant"]
+        self.n_batches, self._fitted = state["n_batches"], tuple(state["fitted"])
+        if state["posterior"] is not None:
+            self._posterior = Posterior(self.kernel, self.noise, candidates=self._candidates)
+            self._posterior.load_state(state["posterior"])
