@@ -14,6 +14,8 @@ REFERENCES: dict[str, tuple[str, ...]] = {
     "lacmas": ("qin2026lacmas", "chen2025masoie"),
     "mini-gp-ucb": ("calandriello2022mini", "srinivas2010gpucb"),
     "mini-gp-ei": ("calandriello2022mini", "jones1998ego", "wang2014ei"),
+    "mini-gp-ts": ("calandriello2022mini", "thompson1933likelihood", "wilson2020pathwise"),
+    "mini-gp-explore": ("calandriello2022mini", "srinivas2010gpucb"),
     "nap": ("maraval2023nap",),
     "gp:ucb": ("srinivas2010gpucb",),
     "gp:fixed": ("srinivas2010gpucb",),
