@@ -124,7 +124,7 @@ class Encoding:
                 moved = x.copy()
                 moved[field.columns] = columns
                 found.append(moved)
-        return np.array(found).reshape(-1, self.d)
+        return np.array(found).reshape(len(found), self.d)
 
 
 def _varies(dimension: Dimension) -> bool:
@@ -144,7 +144,9 @@ def _moves(dimension: Any, here: Array) -> list[Array]:
         return [row for row, now in zip(eye, here, strict=True) if now != 1.0]
     (value,) = dimension.decode(here.reshape(1, -1))
     step = dimension.step or 1
-    near = [value - step, value + step]
+    # to the bound where rounding alone passed it
+    near = [max(value - step, dimension.low), min(value + step, dimension.high)]
     far = [dimension.decode(np.clip(here + gap, 0.0, 1.0).reshape(1, -1))[0] for gap in (-0.1, 0.1)]
-    inside = {v for v in (*near, *far) if dimension.low <= v <= dimension.high} - {value}
-    return list(dimension.encode(sorted(inside))) if inside else []
+    # compared as the model sees them: two sums may be one value, and two integers one double
+    columns = np.unique(dimension.encode([*near, *far]), axis=0)
+    return list(columns[columns[:, 0] != dimension.encode([value])[0]])
