@@ -130,6 +130,14 @@ def _gain(posterior: Posterior, pending: Sequence[Pending]) -> float:
         counts[p.place.row] = counts.get(p.place.row, 0) + p.count
     rows = list(counts)
     covariance = np.array([posterior.covariance(row)[rows] for row in rows])
-    scale = np.sqrt(np.array(list(counts.values())) / posterior.noise)
+    noise = [_noise_at(posterior, row) for row in rows]
+    scale = np.sqrt(np.array(list(counts.values())) / noise)
     information = covariance * scale * scale[:, None]
     return float(np.linalg.slogdet(np.eye(len(rows)) + information)[1])
+
+
+def _noise_at(posterior: Posterior, row: int) -> float:
+    """Variance of one evaluation of a row."""
+    data = posterior.observations
+    j = None if data is None else data.find(posterior.candidates[row])
+    return posterior.noise if data is None or j is None else float(data.noise[j])

@@ -84,9 +84,9 @@ def fit(
     observations : Observations
         At least one point; values standardised (see :class:`Standardisation`).
     rng : numpy Generator
-        Draws the other starts, from the prior.
+        Draws the starts from the third on, from the prior.
     n_starts : int
-        Starts in all, >= 1.
+        Starts in all, >= 1: the kernel given, the centre of the prior, and draws.
     fit_constant : bool
         Estimate the prior mean by generalised least squares rather than take 0.
     deterministic : bool
@@ -105,8 +105,8 @@ def fit(
     if noise is not None:
         box[-1] = np.log(noise)
     first_noise = np.log(0.1 * spread if within is None else max(within, NOISE_RATIO[0] * spread))
-    starts = [np.append(kernel.log_parameters, first_noise)]
-    for _ in range(n_starts - 1):
+    starts = [np.append(kernel.log_parameters, first_noise), target.centre]
+    for _ in range(n_starts - 2):
         start = target.centre + target.sd * rng.standard_normal(len(box))
         start[-1] = first_noise
         starts.append(start)
@@ -119,7 +119,7 @@ def fit(
             bounds=box,
             options={"maxiter": 200, "ftol": 1e-10, "gtol": 1e-6},
         )
-        for start in starts
+        for start in starts[:n_starts]
     ]
     best = min(results, key=lambda result: float(result.fun))
     fitted, learned = kernel.with_log_parameters(best.x[:-1]), float(np.exp(best.x[-1]))

@@ -72,7 +72,11 @@ class MiniGPSettings:
         None, "β, in posterior sd; None: the schedule of the theory times beta_scale", low=0.0
     )
     beta_scale: float = setting(0.5, "factor on the schedule of the theory", low=0.0)
-    kernel: str = setting("matern52", "covariance function", choices=tuple(KERNELS))
+    kernel: str = setting(
+        "auto",
+        "covariance function; 'auto': whichever explains the data better (matern52 where known)",
+        choices=("auto", *KERNELS),
+    )
     lengthscale: float | None = setting(
         None,
         "lengthscale in the unit cube, where known; None: all hyper-parameters are learned",
@@ -304,17 +308,26 @@ class MiniGP(Optimizer):
 
     def _best(self) -> Best | None:
         """The candidate with the best lower confidence bound, and the posterior there."""
-        surrogate = self._surrogate
-        if self.spec.deterministic or not surrogate.is_ready:
+        j = None if self.spec.deterministic else self._best_point()
+        if j is None:
             return super()._best()
+        surrogate = self._surrogate
+        mean, sd = surrogate.at_points()
+        value, stderr = surrogate.loss(float(mean[j]), float(sd[j]))
+        observed = -surrogate.data.mean  # a smooth model may overshoot all of them
+        value = min(max(value, float(observed.min())), float(observed.max()))
+        return Best(self._params[j], value, stderr, int(surrogate.data.count[j]))
+
+    def _best_point(self) -> int | None:
+        """Its index among the points of the surrogate; None before anything was learned."""
+        surrogate = self._surrogate
+        if not surrogate.is_ready:
+            return None
+        mean, sd = surrogate.at_points()
         points = surrogate.data.points
         allowed = np.array([x.tobytes() not in self._infeasible for x in points], dtype=bool)
-        if not allowed.any():
-            return super()._best()
-        mean, sd = surrogate.at_points()
-        j = int(np.argmax(np.where(allowed, mean - self.settings.caution * sd, -np.inf)))
-        value, stderr = surrogate.loss(float(mean[j]), float(sd[j]))
-        return Best(self._params[j], value, stderr, int(surrogate.data.count[j]))
+        score = np.where(allowed, mean - self.settings.caution * sd, -np.inf)
+        return int(np.argmax(score)) if allowed.any() else None
 
     def diagnostics(self) -> dict[str, float]:
         """What the model makes of the search; empty before it has learned.
@@ -324,15 +337,15 @@ class MiniGP(Optimizer):
         maximum was found). ``decisions`` and ``candidates``: how many there were. ``noise_sd``:
         standard deviation of one evaluation. ``staleness`` and ``beta``: C and β now.
         """
-        surrogate = self._surrogate
-        if not surrogate.is_ready:
+        surrogate, j = self._surrogate, self._best_point()
+        if j is None:
             return {}
         beta = self._beta() or 1.0
         mean, sd = surrogate.at_points()
         rng = seeding.stream(self.seed, f"{self.name} gap", worker=self.worker)
         top = self._domain.choose(UCB(beta), surrogate.posterior, (), Preference(), rng)
         highest = max(top.mean + beta * math.sqrt(top.variance), float(np.max(mean + beta * sd)))
-        gap = surrogate.loss(0.0, highest - float(np.max(mean - beta * sd)))[1]
+        gap = surrogate.loss(0.0, highest - float(mean[j] - beta * sd[j]))[1]
         return {
             "optimality_gap": gap,
             "decisions": float(self._n_decisions),

@@ -8,7 +8,7 @@ loss as it is, with prior mean zero.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class Hyperparameters:
     Parameters
     ----------
     kernel : str
-        ``"matern52"`` or ``"rbf"``.
+        ``"matern52"``, ``"rbf"``, or ``"auto"``: whichever explains the data better.
     lengthscale : float or None
         Of all coordinates; None where lengthscales, variance and noise are learned.
     variance : float
@@ -92,9 +92,8 @@ class Surrogate:
         self.learns = given.lengthscale is None
         n_scales = d if groups is None else max(groups, default=-1) + 1
         scale = 0.5 * max(d, 1) ** 0.5 if given.lengthscale is None else given.lengthscale
-        self.kernel: Kernel = KERNELS[given.kernel](
-            [scale] * max(n_scales, 1), given.variance, groups
-        )
+        self._kinds = list(KERNELS.values()) if given.kernel == "auto" else [KERNELS[given.kernel]]
+        self.kernel: Kernel = self._kinds[0]([scale] * max(n_scales, 1), given.variance, groups)
         self.noise = EXACT if given.noise is None else given.noise
         self.data = Observations(d)  # of minus the loss
         self._rows: list[int] = []  # of the points, in the table
@@ -168,21 +167,32 @@ class Surrogate:
             self._scale = Standardisation.of(self.data)
         data = self.data.scaled(self._scale.shift, self._scale.scale)
         given = self._given.noise
-        found = fit(
-            self.kernel,
-            data,
-            rng=rng,
-            n_starts=N_STARTS if self._fitted == (0, 0) else N_STARTS_LATER,
-            fit_constant=True,
-            deterministic=self.is_deterministic,
-            noise=None if given is None else given / self._scale.scale**2,
-        )
+        noise = None if given is None else given / self._scale.scale**2
+        is_first = self._fitted == (0, 0)
+        fits = [
+            fit(
+                self._as(kind),
+                data,
+                rng=rng,
+                n_starts=N_STARTS if is_first else N_STARTS_LATER,
+                fit_constant=True,
+                deterministic=self.is_deterministic,
+                noise=noise,
+            )
+            for kind in self._kinds
+        ]
+        found = max(fits, key=lambda found: found.log_density)
         self.kernel, self.noise, self._constant = found.kernel, found.noise, found.constant
         self._point_noise = None
         if self._given.heteroscedastic:
             self._point_noise = local_noise(self.noise, data)
         self._fitted = (self.n_batches, u)
         self._posterior = None
+
+    def _as(self, kind: type[Kernel]) -> Kernel:
+        """A kernel of this kind with the lengthscales and variance of today's."""
+        k = self.kernel
+        return kind(k.lengthscales, k.variance, k.groups)
 
     def _is_due(self, u: int) -> bool:
         return self._fitted == (0, 0) or refit_due(self.n_batches, u, *self._fitted)
@@ -252,6 +262,7 @@ class Surrogate:
             "m2": data.m2.copy(),
             "rows": np.array(self._rows, dtype=np.int64),
             "failed": [[place.x.tolist(), place.row] for place in self._failed.values()],
+            "kernel": self._kinds.index(type(self.kernel)),
             "lengthscales": list(self.kernel.lengthscales),  # type: ignore[arg-type]
             "variance": self.kernel.variance,
             "noise": self.noise,
@@ -272,9 +283,8 @@ class Surrogate:
         for x, row in state["failed"]:
             place = Place(np.array(x, dtype=np.float64), row)
             self._failed[place.x.tobytes()] = place
-        self.kernel = replace(
-            self.kernel, lengthscales=state["lengthscales"], variance=state["variance"]
-        )
+        kind = self._kinds[state["kernel"]]
+        self.kernel = kind(state["lengthscales"], state["variance"], self.kernel.groups)
         self.noise, self._point_noise = state["noise"], state["point_noise"]
         self._scale, self._constant = Standardisation(*state["scale"]), state["constant"]
         self.n_batches, self._fitted = state["n_batches"], tuple(state["fitted"])
