@@ -153,7 +153,8 @@ class Box(Domain):
     def _exchange(self, score: Score, posterior: Posterior, starts: Array) -> Array:
         """Hill climbing over the discrete parameters, from the best start."""
         values = score.at(posterior, starts)
-        x, best = starts[int(np.argmax(values))], float(np.max(values))
+        x: Array = starts[int(np.argmax(values))]
+        best = float(np.max(values))
         for _ in range(EXCHANGES):
             others = self.encoding.neighbours(x)
             if not len(others):

@@ -1,4 +1,4 @@
-"""Choosing from a box: global maxima, near points, discrete parameters, what pends, what is taken."""
+"""Choosing from a box: global maxima, discrete parameters, what is near, pends or is taken."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def posterior(d, seed=1, n=10, kernel=Matern52(0.2)):
+def posterior(d, seed=1, n=10):
     draws = rng(seed)
-    p = Posterior(kernel, NOISE)
+    p = Posterior(Matern52(0.2), NOISE)
     for x in draws.random((n, d)):
         p.update(x, count=int(draws.integers(1, 30)), mean=float(draws.normal()))
     return p
