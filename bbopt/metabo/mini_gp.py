@@ -33,8 +33,8 @@ from bbopt.metabo.repeats import (
     joint_repeats,
     learning_cap,
     repeats,
+    repeats_for_cost,
     scheduled_staleness,
-    staleness_for_cost,
 )
 from bbopt.metabo.surrogate import KERNELS, Hyperparameters, Surrogate
 from bbopt.metabo.thompson import Path
@@ -52,6 +52,9 @@ DELTA = 0.1
 SNAP = 0.05
 """η: how near to the maximum, in β sd, a point evaluated before is taken instead of a new one."""
 
+STAY = 0.5
+"""η in a table where a switch costs something: the last candidate is kept where it is so near."""
+
 EARLY, LATE = 1.1, math.sqrt(2.0)
 """C before and after there are ten unique points a coordinate."""
 
@@ -63,7 +66,8 @@ class MiniGPSettings:
     staleness: float | str = setting(
         "auto",
         "C: the most by which a posterior sd may shrink unseen; 1 repeats nothing; 'auto': "
-        "from the spec's switch cost, else 1.1 growing to sqrt(2)",
+        "1.1 growing to sqrt(2), and after a switch that costs something at least as many "
+        "repeats as gain the most information a unit of cost",
         low=1.0,
         high=100.0,
     )
@@ -228,12 +232,12 @@ class MiniGP(Optimizer):
             surrogate.refit_if_due(rng)
         cost = self.spec.switch_cost or 0.0
         preference = Preference(
-            near=SNAP if cost or self._domain.candidates is None else 0.0,
+            near=SNAP if self._domain.candidates is None else STAY * bool(cost),
             last=self._last if cost else None,
             distance_cost=self.settings.distance_cost,
             excluded=self._taken(pending) if surrogate.is_deterministic else frozenset(),
         )
-        staleness = self._staleness(left)
+        staleness = self._staleness()
         beta = self._beta()
         if pending and self.settings.wait:
             beta *= staleness  # mean and variance are not equally stale (Desautels et al. 2014)
@@ -251,10 +255,16 @@ class MiniGP(Optimizer):
             if most < 1 and self.settings.wait:
                 return None
             limit = min(limit, max(most, 1))
-        count = repeats(choice.variance, noise, staleness, limit, self.settings.rounding)
-        return choice.place, int(count)
+        count = int(repeats(choice.variance, noise, staleness, limit, self.settings.rounding))
+        if cost and self.settings.staleness == "auto" and not self._is_last(choice.place):
+            count = max(count, min(repeats_for_cost(choice.variance, noise, cost), limit))
+        return choice.place, count
 
-    def _staleness(self, left: Budget) -> float:
+    def _is_last(self, place: Place) -> bool:
+        """Whether the last trial was there, so that going there costs nothing."""
+        return self._last is not None and np.array_equal(place.x, self._last.x)
+
+    def _staleness(self) -> float:
         """C of the next decision."""
         given = self.settings.staleness
         if not isinstance(given, str):
@@ -262,18 +272,7 @@ class MiniGP(Optimizer):
         surrogate = self._surrogate
         variance, noise = surrogate.kernel.variance, surrogate.noise
         c = scheduled_staleness(len(surrogate.data), self._d, early=EARLY, late=LATE)
-        c = min(c, free_staleness(variance, noise))
-        if not self.spec.switch_cost:
-            return c
-        for_cost = staleness_for_cost(
-            self.spec.switch_cost * math.sqrt(variance),
-            beta=max(self._beta(), 0.1),
-            info=max(surrogate.posterior.info, 1.0),
-            evaluations=surrogate.n_evaluations + (left.evaluations or 0) + 1,
-            prior_variance=variance,
-            noise=noise,
-        )
-        return max(c, for_cost)
+        return min(c, free_staleness(variance, noise))
 
     def _beta(self) -> float:
         if self.settings.beta is not None:
@@ -351,7 +350,7 @@ class MiniGP(Optimizer):
             "decisions": float(self._n_decisions),
             "candidates": float(len(surrogate.data)),
             "noise_sd": surrogate.loss(0.0, math.sqrt(surrogate.noise))[1],
-            "staleness": self._staleness(Budget()),
+            "staleness": self._staleness(),
             "beta": self._beta(),
         }
 

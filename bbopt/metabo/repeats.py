@@ -13,6 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
+from scipy.special import lambertw
 
 from bbopt import checks
 
@@ -152,6 +153,30 @@ def staleness_for_cost(
     if excess(highest) <= 0.0:
         return highest
     return float(brentq(excess, 1.0, highest, xtol=1e-12))
+
+
+def repeats_for_cost(variance: float, noise: float, switch_cost: float) -> int:
+    """Repeats that gain the most information a unit of cost, once at a new candidate.
+
+    Maximises ``ln(1 + n variance/noise) / (switch_cost + n)``: with
+    ``z = 1 + n variance/noise`` that is ``z ln z - z + 1 = switch_cost variance/noise``.
+
+    Parameters
+    ----------
+    variance : float
+        Posterior variance of the candidate, >= 0.
+    noise : float
+        Variance of one evaluation, > 0.
+    switch_cost : float
+        What coming to it has cost, in evaluations, >= 0.
+    """
+    ratio = max(variance / noise, 1e-300)
+    x = switch_cost * ratio
+    if x < 1e-10:  # the series of what follows, which cancels here
+        n = math.sqrt(2.0 * x) / ratio
+    else:
+        n = math.expm1(1.0 + float(lambertw((x - 1.0) / math.e).real)) / ratio
+    return int(min(n, 2.0**53))
 
 
 def scheduled_staleness(

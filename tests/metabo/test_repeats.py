@@ -17,6 +17,7 @@ from bbopt.metabo.repeats import (
     learning_cap,
     most_batches,
     repeats,
+    repeats_for_cost,
     scheduled_staleness,
     staleness_for_cost,
 )
@@ -132,6 +133,24 @@ def test_a_staleness_near_one_is_plain_gp_ucb_choice_by_choice():
             indices += [i] * n
         chosen.append(indices)
     assert chosen[0] == chosen[1]
+
+
+@pytest.mark.parametrize("cost", [0.1, 1.0, 10.0, 1000.0])
+@pytest.mark.parametrize("variance", [1e-3, 1.0, 30.0])
+def test_repeats_after_a_switch_gain_the_most_information_a_unit_of_cost(variance, cost):
+    noise = 0.3
+    n = np.arange(1, 100_000)
+    rate = np.log1p(n * variance / noise) / (cost + n)
+    best = int(n[np.argmax(rate)])
+    assert repeats_for_cost(variance, noise, cost) in (best - 1, best)  # the real one, cut
+
+
+def test_repeats_after_a_switch_have_limits():
+    assert repeats_for_cost(1.0, 1.0, 0.0) == 0
+    assert repeats_for_cost(0.0, 1.0, 1.0) == 2**53
+    for variance in (0.99e-13, 1.01e-13):  # of either side of where the series takes over
+        expected = math.sqrt(2.0 * 1000.0 / variance)  # relative error of order sqrt(1e-10)
+        assert repeats_for_cost(variance, 1.0, 1000.0) == pytest.approx(expected, rel=1e-4)
 
 
 def test_staleness_from_the_switch_cost_is_that_of_the_worked_example():
