@@ -38,6 +38,9 @@ function worth searching, and the search never starts.
 REPLICATED = (2, 3)
 """Points, and evaluations of each, that must agree exactly to call an objective deterministic."""
 
+ROUNDING = 1e-14
+"""By how much of itself the mean of equal values may differ from them."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -233,11 +236,13 @@ def within_variance(observations: Observations) -> float | None:
 def is_deterministic(observations: Observations) -> bool:
     """Whether repeats return identical values: all of them, at two points three times each.
 
-    Repeating such an objective is waste: hold the noise at its least and repeat nothing.
+    Identical up to the rounding of their mean. Repeating such an objective is waste: hold the
+    noise at its least and repeat nothing.
     """
     points, evaluations = REPLICATED
     repeated = observations.count >= evaluations
-    return bool(np.sum(repeated) >= points and not np.any(observations.m2 > 0.0))
+    rounding = observations.count * np.square(ROUNDING * observations.mean)
+    return bool(np.sum(repeated) >= points and np.all(observations.m2 <= rounding))
 
 
 def local_noise(noise: float, observations: Observations, *, prior_count: float = 10.0) -> Array:

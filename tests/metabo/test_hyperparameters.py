@@ -18,6 +18,7 @@ from bbopt.metabo.hyperparameters import (
     within_variance,
 )
 from bbopt.metabo.posterior.observations import Observations, moments
+from bbopt.trial import Outcome
 
 
 def rng():
@@ -144,6 +145,13 @@ def test_repeats_that_agree_exactly_are_recognised_and_get_the_least_noise():
 def test_an_objective_is_deterministic_only_on_enough_evidence(statistics, expected):
     x = [[0.1], [0.2], [0.3]][: len(statistics)]
     assert is_deterministic(observe(x, statistics)) is expected
+
+
+def test_equal_values_are_deterministic_though_their_mean_is_rounded():
+    outcomes = [Outcome([v] * n) for v in rng().normal(size=100) for n in (3, 7, 100)]
+    assert any(outcome.m2 > 0.0 for outcome in outcomes)
+    x = np.arange(len(outcomes))[:, None] / len(outcomes)
+    assert is_deterministic(observe(x, [(o.count, o.mean, o.m2) for o in outcomes]))
 
 
 def test_standardised_means_have_mean_zero_and_variance_one():
