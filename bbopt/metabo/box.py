@@ -80,8 +80,9 @@ class Box(Domain):
         return Choice(Place(x), float(mean[0]), float(sd[0]) ** 2, gain)
 
     def best_mean(self, posterior: Posterior) -> float:
-        """The largest posterior mean over the points evaluated."""
-        return float(np.max(posterior.predict(evaluated(posterior, self.encoding.d))[0]))
+        """The largest posterior mean over the points evaluated; the prior's before any."""
+        known = evaluated(posterior, self.encoding.d)
+        return float(np.max(posterior.predict(known)[0])) if len(known) else 0.0
 
     def _maximise(
         self,

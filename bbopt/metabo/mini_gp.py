@@ -46,6 +46,9 @@ from bbopt.trial import Best, Outcome, Trial
 UNLIMITED = 2**53
 """Evaluations where no budget limits them."""
 
+CRASHES = 3
+"""Trials of a candidate, one after the other, without a feasible value: then it is left alone."""
+
 DELTA = 0.1
 """Probability with which the schedule of β may fail."""
 
@@ -111,7 +114,8 @@ class MiniGP(Optimizer):
     """Decides, repeats, learns; what is maximised is up to the subclass.
 
     Failures and infeasible trials: a candidate that has given no feasible value counts as one
-    observation of the worst mean seen, until it gives a value.
+    observation of the worst mean seen, until it gives a value. One that failed three times in a
+    row is left alone while there are others.
     """
 
     Settings = MiniGPSettings
@@ -150,7 +154,10 @@ class MiniGP(Optimizer):
         self._places: dict[int, Place] = {}  # of pending trials of its own
         self._params: list[Params] = []  # of the unique points, in the order of the surrogate
         self._infeasible: set[bytes] = set()  # points with a violated constraint
+        self._crashes: dict[bytes, int] = {}  # failed trials of a point since its last value
         self._last: Place | None = None
+        if self.space.initial is not None:  # which the base class asks first
+            self._last = self._domain.locate(self.space.initial)
 
     # -- ask
 
@@ -179,6 +186,7 @@ class MiniGP(Optimizer):
                 return None
             place, count = decision
             self._n_decisions += 1
+            self._surrogate.keep()
         count = min(max(count, _least_repeats(left)), limit)
         trial = self._new_trial(self._domain.params(place), count)
         self._places[trial.number] = place  # type: ignore[index]
@@ -223,6 +231,9 @@ class MiniGP(Optimizer):
         points = (*self._surrogate.points, *(p.place.x for p in pending))
         return frozenset(x.tobytes() for x in points)
 
+    def _crashed(self) -> frozenset[bytes]:
+        return frozenset(x for x, n in self._crashes.items() if n >= CRASHES)
+
     def _choose(
         self, pending: Sequence[Pending], rng: np.random.Generator, left: Budget
     ) -> tuple[Place, int] | None:
@@ -235,7 +246,7 @@ class MiniGP(Optimizer):
             near=SNAP if self._domain.candidates is None else STAY * bool(cost),
             last=self._last if cost else None,
             distance_cost=self.settings.distance_cost,
-            excluded=self._taken(pending) if surrogate.is_deterministic else frozenset(),
+            excluded=self._taken(pending) if surrogate.is_deterministic else self._crashed(),
         )
         staleness = self._staleness()
         beta = self._beta()
@@ -298,10 +309,13 @@ class MiniGP(Optimizer):
             if self._surrogate.data.find(place.x) is None:
                 self._params.append(trial.params)
             self._surrogate.observe(place, outcome.count, outcome.mean, outcome.m2)
+            self._crashes.pop(place.x.tobytes(), None)
         elif outcome.evaluations:
             self._surrogate.fail(place)
+            key = place.x.tobytes()
+            self._crashes[key] = self._crashes.get(key, 0) + 1
             if not outcome.feasible:
-                self._infeasible.add(place.x.tobytes())
+                self._infeasible.add(key)
 
     # -- answers
 
@@ -361,6 +375,7 @@ class MiniGP(Optimizer):
             "surrogate": self._surrogate.to_state(),
             "params": list(self._params),
             "infeasible": [np.frombuffer(x).tolist() for x in sorted(self._infeasible)],
+            "crashes": [[np.frombuffer(x).tolist(), n] for x, n in self._crashes.items()],
             "n_started": self._n_started,
             "n_decisions": self._n_decisions,
             "places": [[n, p.x.tolist(), p.row] for n, p in self._places.items()],
@@ -371,6 +386,8 @@ class MiniGP(Optimizer):
         self._surrogate.load_state(state["surrogate"])
         self._params = [self.space.validate(params) for params in state["params"]]
         self._infeasible = {np.array(x, dtype=np.float64).tobytes() for x in state["infeasible"]}
+        crashes = state["crashes"]
+        self._crashes = {np.array(x, dtype=np.float64).tobytes(): n for x, n in crashes}
         self._n_started, self._n_decisions = state["n_started"], state["n_decisions"]
         self._places = {n: _place(x, row) for n, x, row in state["places"]}
         self._last = None if state["last"] is None else _place(*state["last"])

@@ -103,7 +103,8 @@ class Surrogate:
         self._point_noise: Array | None = None
         self.n_batches = 0
         self._fitted = (0, 0)  # batches and points at the last fit
-        self._posterior: Posterior | None = None
+        self._posterior: Posterior | None = None  # updated by what is told
+        self._look: Posterior | None = None  # computed for a look at it, until something is told
 
     # -- data
 
@@ -112,6 +113,7 @@ class Surrogate:
         mean = float(np.clip(-mean, -LARGEST, LARGEST))
         m2 = float(min(m2, LARGEST * LARGEST))
         self.n_batches += 1
+        self._look = None
         key = place.x.tobytes()
         if key in self._failed:
             del self._failed[key]
@@ -130,6 +132,7 @@ class Surrogate:
     def fail(self, place: Place) -> None:
         """Learn that nothing could be observed at a place."""
         self.n_batches += 1
+        self._look = None
         if self.data.find(place.x) is None and place.x.tobytes() not in self._failed:
             self._failed[place.x.tobytes()] = place
             self._posterior = None
@@ -187,7 +190,7 @@ class Surrogate:
         if self._given.heteroscedastic:
             self._point_noise = local_noise(self.noise, data)
         self._fitted = (self.n_batches, u)
-        self._posterior = None
+        self._posterior = self._look = None
 
     def _as(self, kind: type[Kernel]) -> Kernel:
         """A kernel of this kind with the lengthscales and variance of today's."""
@@ -201,10 +204,16 @@ class Surrogate:
 
     @property
     def posterior(self) -> Posterior:
-        """The posterior of all that was told."""
-        if self._posterior is None:
-            self._posterior = self._computed()
-        return self._posterior
+        """The posterior of all that was told; to look at it changes nothing later."""
+        if self._posterior is not None:
+            return self._posterior
+        if self._look is None:
+            self._look = self._computed()
+        return self._look
+
+    def keep(self) -> None:
+        """Update the posterior from now on, over a table, rather than compute it anew."""
+        self._posterior = self.posterior
 
     def at_points(self) -> tuple[Array, Array]:
         """Posterior mean and sd at the points of :attr:`data`, ``(u,)`` each."""

@@ -296,7 +296,9 @@ def test_without_pending_results_the_posterior_is_the_same_object_and_else_a_new
 def test_the_best_mean_is_over_the_points_evaluated():
     p = posterior(2)
     assert Box(Encoding(PLANE)).best_mean(p) == np.max(p.predict(p.observations.points)[0])
-    assert evaluated(Posterior(RBF(0.2), 0.1), 2).shape == (0, 2)
+    before = Posterior(RBF(0.2), 0.1)
+    assert Box(Encoding(PLANE)).best_mean(before) == 0.0
+    assert evaluated(before, 2).shape == (0, 2)
 
 
 def test_params_and_places_are_each_others():

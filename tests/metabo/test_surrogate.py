@@ -109,7 +109,7 @@ def test_learned_the_posterior_is_that_of_a_dense_model_of_the_standardised_valu
         values += (-losses).tolist()
         if step in (12, 18):  # what comes after is told to a model that was learned
             surrogate.refit_if_due(rng(4))
-            surrogate.posterior  # noqa: B018  (kept up to date from here on)
+            surrogate.keep()
     rows, values = np.array(rows), np.array(values)
     # the scale is that of the data at the first fit, and stays
     _, sd_per_unit = surrogate.loss(0.0, 1.0)
@@ -178,7 +178,7 @@ def test_a_value_takes_the_place_of_a_failure(table):
     late.fail(place(7, table))
     for surrogate in (late, never):
         tell(surrogate, 0, [1.0], table)
-        surrogate.posterior  # noqa: B018
+        surrogate.keep()
         tell(surrogate, 7, [0.5, 0.7], table)
     np.testing.assert_allclose(
         late.posterior.predict(ROWS), never.posterior.predict(ROWS), atol=1e-10
@@ -347,12 +347,12 @@ def test_a_restored_table_is_the_same_to_the_last_bit_and_stays_so(n, kept):
     surrogate = make()
     tell(surrogate, 0, [1.0])
     if kept:
-        surrogate.posterior  # noqa: B018
+        surrogate.keep()
     history(surrogate, n, seed=n)
     surrogate.fail(place(39))
     surrogate.fail(place(38))
     if kept:
-        surrogate.posterior  # noqa: B018
+        surrogate.keep()
     history(surrogate, n // 2, seed=n + 1)
     other = restored(surrogate)
     assert_same_to_the_last_bit(surrogate, other)
@@ -374,7 +374,7 @@ def test_a_restored_model_that_learns_is_the_same_and_learns_the_same(
     surrogate = make(**given_)
     history(surrogate, 20, table=table)
     surrogate.refit_if_due(rng())
-    surrogate.posterior  # noqa: B018
+    surrogate.keep()
     history(surrogate, 5, seed=1, table=table)
     surrogate.fail(place(33, table))
     other = restored(surrogate, **given_)
