@@ -239,7 +239,9 @@ class MiniGP(Optimizer):
     ) -> tuple[Place, int] | None:
         """Where to evaluate next, and how often; None to wait."""
         surrogate = self._surrogate
-        if not (pending and self.settings.wait):  # an ask that waits must change nothing
+        if surrogate.is_refit_due:
+            if pending and self.settings.wait:
+                return None  # what pends was chosen by the hyper-parameters of today
             surrogate.refit_if_due(rng)
         cost = self.spec.switch_cost or 0.0
         preference = Preference(

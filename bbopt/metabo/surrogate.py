@@ -161,10 +161,17 @@ class Surrogate:
 
     # -- hyper-parameters
 
+    @property
+    def is_refit_due(self) -> bool:
+        """Whether hyper-parameters are learned and enough has come since the last time."""
+        u = len(self.data)
+        if not self.learns or u < 2:
+            return False
+        return self._fitted == (0, 0) or refit_due(self.n_batches, u, *self._fitted)
+
     def refit_if_due(self, rng: np.random.Generator) -> None:
         """Learn the hyper-parameters anew when enough has come since the last time."""
-        u = len(self.data)
-        if not self.learns or u < 2 or not self._is_due(u):
+        if not self.is_refit_due:
             return
         if self._fitted == (0, 0):
             self._scale = Standardisation.of(self.data)
@@ -189,16 +196,13 @@ class Surrogate:
         self._point_noise = None
         if self._given.heteroscedastic:
             self._point_noise = local_noise(self.noise, data)
-        self._fitted = (self.n_batches, u)
+        self._fitted = (self.n_batches, len(self.data))
         self._posterior = self._look = None
 
     def _as(self, kind: type[Kernel]) -> Kernel:
         """A kernel of this kind with the lengthscales and variance of today's."""
         k = self.kernel
         return kind(k.lengthscales, k.variance, k.groups)
-
-    def _is_due(self, u: int) -> bool:
-        return self._fitted == (0, 0) or refit_due(self.n_batches, u, *self._fitted)
 
     # -- what is known
 
