@@ -1,0 +1,154 @@
+"""What mini-GP costs: a million evaluations, ten million over a million candidates, and peers.
+
+Writes ``mini_gp_scaling.md`` and ``mini_gp_scaling.csv``, after each of the three parts. Three
+sizes: ``--quick`` (three minutes), the default (20 minutes), ``--full``; the first and the last
+have files of their own. Overhead is wall-clock time in ask and tell, on one BLAS thread; every
+run has a process of its own, whose peak memory includes Python, the problem and all else.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import scaling_runs as runs
+from scaling_pages import (
+    BOX,
+    DIMS,
+    PEERS,
+    TABLE,
+    Record,
+    brief,
+    each_page,
+    header,
+    million_page,
+    moonshot_page,
+    write_csv,
+)
+
+RESULTS = Path(__file__).parent / "results"
+TABLE_PEERS = {"gp:ucb append": {"form": "append"}, "gp:ucb merged": {"form": "merged"}}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is run; ``peer_n`` and the like are numbers of evaluations."""
+
+    seeds: int
+    moonshots: int
+    moonshot_candidates: int
+    reference_candidates: int
+    few: int
+    our_n: tuple[int, ...]
+    peer_n: tuple[int, ...]
+    append_n: tuple[int, ...]
+    merged_n: tuple[int, ...]
+    patience: float = 60.0
+    most: float = 300.0  # seconds for one cell of a peer
+
+
+SHORT, LONG = (1000, 2000, 10_000, 100_000), (1000, 2000, 10_000, 100_000, 1_000_000)
+SIZES = {
+    "quick": Size(2, 1, 100_000, 10_000, 1, SHORT, (100, 300), (1000,), (1000, 2000)),
+    "default": Size(
+        5, 2, 1_000_000, 100_000, 3, LONG, (100, 300, 1000, 2000), (1000, 2000), (1000, 2000)
+    ),
+    "full": Size(
+        20,
+        5,
+        1_000_000,
+        1_000_000,
+        10,
+        LONG,
+        (100, 300, 1000, 2000),
+        (1000, 2000),
+        (1000, 2000, 10_000),
+        patience=300.0,
+        most=1800.0,
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    chosen = parser.add_mutually_exclusive_group()
+    for name in ("quick", "full"):
+        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
+    options = parser.parse_args()
+    name = options.size or "default"
+    size, stem = SIZES[name], "mini_gp_scaling" + (f"_{options.size}" if options.size else "")
+    options.out.mkdir(parents=True, exist_ok=True)
+    text = header(name)
+    records: list[Record] = []
+    for part, page in PARTS:
+        made = []
+        for record in part(size):
+            print(record.part, record.case, record.n, record.seed, brief(record.found), flush=True)
+            made.append(record)
+        records += made
+        text += "\n" + page(made)
+        (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
+        write_csv(records, options.out / f"{stem}.csv")
+    print(text)
+
+
+# --- what is run ----------------------------------------------------------------------
+
+
+def million(size: Size) -> Iterator[Record]:
+    """10^6 evaluations over 10^4 candidates."""
+    for d in DIMS:
+        for is_known in (True, False):
+            case = f"d = {d}, {'known' if is_known else 'learned'}"
+            for seed in range(size.seeds):
+                found = runs.apart(runs.finite_run, d, 10**4, 10**6, is_known, seed)
+                yield Record("million", case, 10**6, seed, found)
+
+
+def moonshot(size: Size) -> Iterator[Record]:
+    """10^7 evaluations over a million candidates, and the same choices by other means."""
+    n = 10**7
+    for d in DIMS:
+        for seed in range(size.moonshots):
+            found = runs.apart(runs.finite_run, d, size.moonshot_candidates, n, True, seed)
+            yield Record("moonshot", f"d = {d}", n, seed, found)
+    for d in DIMS:
+        for name, function in (("ours", runs.finite_run), ("naive", runs.naive_choices)):
+            more = (True,) if name == "ours" else ()
+            found = runs.apart(function, d, size.reference_candidates, n, *more, 0)
+            yield Record(f"same choices, {name}", f"d = {d}", n, 0, found)
+
+
+def each(size: Size) -> Iterator[Record]:
+    """Overhead an evaluation on Hartmann 6, ours and others'."""
+    name = "mini-gp-ucb"
+    for n in size.our_n:
+        for seed in range(size.few):
+            yield Record("ours", BOX, n, seed, runs.apart(runs.continuous_run, name, n, seed))
+            found = runs.apart(runs.table_run, name, {}, 10**4, n, seed)
+            yield Record("ours", TABLE, n, seed, found)
+    for case, settings in TABLE_PEERS.items():
+        for n in size.append_n if settings["form"] == "append" else size.merged_n:
+            found = runs.apart(runs.table_run, "gp:ucb", settings, 10**4, n, 0, timeout=size.most)
+            yield Record("peer, mean over a run", case, n, 0, found)
+    for case, (peer, mean_of) in PEERS.items():
+        for n in size.peer_n:
+            if n // mean_of < 24:  # it would not have begun to model
+                continue
+            arguments = (peer, n, mean_of, size.patience, 0)
+            found = runs.apart(runs.one_step, *arguments, timeout=size.most)
+            yield Record("peer, one step", case, n, 0, found)
+
+
+PARTS = ((million, million_page), (moonshot, moonshot_page), (each, each_page))
+
+
+if __name__ == "__main__":
+    main()
