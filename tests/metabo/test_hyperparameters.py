@@ -9,8 +9,10 @@ import pytest
 
 from bbopt.errors import UsageError
 from bbopt.metabo import RBF, Matern52
+from bbopt.metabo.evidence import evidence
 from bbopt.metabo.hyperparameters import (
     Standardisation,
+    _Target,
     fit,
     is_deterministic,
     local_noise,
@@ -103,6 +105,61 @@ def test_one_good_value_is_not_explained_away():
     x = np.random.default_rng(0).random((10, 2))
     data = observe(x, [(1, 0.01 * i, 0.0) for i in range(9)] + [(1, 4.0, 0.0)])
     assert fit(Matern52(0.3), data, rng=rng()).kernel.variance >= 4.0 * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("noise", [1e-7, 0.01, 0.5, 30.0])
+def test_a_noise_that_is_given_is_held_and_the_rest_is_fitted_to_it(noise):
+    data = draw(7, Matern52(0.3, 1.5), 0.09, u=40, total=200)
+    found = fit(Matern52(1.0), data, rng=rng(), noise=noise, fit_constant=True)
+    assert found.noise == pytest.approx(noise, rel=1e-12)
+    free = fit(Matern52(1.0), data, rng=rng(), fit_constant=True)
+    assert found.log_density <= free.log_density + 1e-6
+    assert found.kernel != Matern52(1.0)
+
+
+def test_a_noise_that_is_given_is_held_where_nothing_else_can_be_learned_too():
+    data = observe([[0.1, 0.1]], [(5, 2.0, 4.0)])
+    assert fit(RBF(0.2), data, rng=rng(), noise=0.25).noise == 0.25
+
+
+@pytest.mark.parametrize("kernel", [RBF(0.4), Matern52([0.3, 0.8], 2.0)], ids=str)
+@pytest.mark.parametrize("constant", [None, 0.0])
+def test_the_gradient_of_what_is_minimised_is_that_of_central_differences(kernel, constant):
+    data = draw(8, Matern52(0.3), 0.09, u=20, total=200)
+    target = _Target(kernel, data, constant, within_variance(data))
+    h = 1e-5
+    for theta in (target.centre, target.centre + 0.7 * target.sd, target.centre - target.sd):
+        _, gradient = target(theta)
+        steps = np.eye(len(theta)) * h
+        differences = [(target(theta + s)[0] - target(theta - s)[0]) / (2 * h) for s in steps]
+        np.testing.assert_allclose(gradient, differences, rtol=1e-5, atol=1e-4)
+
+
+def test_the_prior_is_normal_in_logarithms_and_apart_from_it_there_is_the_evidence():
+    data = draw(8, Matern52(0.3), 0.09, u=20, total=200)
+    target = _Target(Matern52([0.3, 0.8]), data, 0.0, within_variance(data))
+    theta = target.centre + np.array([0.5, -1.0, 0.3, 2.0])
+    kernel = Matern52(np.exp(theta[:2]), math.exp(theta[2]))
+    likelihood = evidence(kernel, math.exp(theta[3]), data).value
+    gap = (theta - target.centre) / target.sd
+    expected = target.offset - likelihood + 0.5 * float(gap @ gap)
+    assert target(theta)[0] == pytest.approx(expected, rel=1e-10)
+
+
+def test_priors_are_on_the_scale_of_the_values():
+    data = draw(9, RBF(0.3), 0.1, u=20, total=100)
+    larger = data.scaled(0.0, 0.1)
+    a, b = (_Target(RBF(0.3), d, 0.0, within_variance(d)) for d in (data, larger))
+    np.testing.assert_allclose(b.centre - a.centre, np.log([1.0, 100.0, 100.0]), atol=1e-9)
+    assert np.array_equal(a.sd, b.sd)
+
+
+def test_few_data_leave_the_lengthscale_of_an_idle_coordinate_to_the_prior():
+    x = np.array([[0.1, 0.5], [0.4, 0.5], [0.6, 0.5], [0.9, 0.5]])  # the second never varies
+    data = observe(x, [(3, v, 0.01) for v in (0.0, 1.0, 0.5, -1.0)])
+    found = fit(Matern52([2.0, 2.0]), data, rng=rng(), n_starts=3)
+    centre = _Target(Matern52([2.0, 2.0]), data, 0.0, within_variance(data)).centre
+    assert math.log(found.kernel.lengthscales[1]) == pytest.approx(centre[1], abs=1e-3)
 
 
 @pytest.mark.parametrize(

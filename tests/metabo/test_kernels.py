@@ -13,6 +13,9 @@ KERNELS = [
     RBF([0.2, 0.5, 1.0], 0.7),
     Matern52(0.3, 2.0),
     Matern52([0.2, 0.5, 1.0], 0.7),
+    RBF([0.2, 0.6], 2.0, groups=(0, 1, 1)),
+    Matern52([0.2, 0.6], 0.7, groups=(1, 0, 1)),
+    Matern52([0.4], groups=(0, 0, 0)),
 ]
 
 
@@ -66,11 +69,53 @@ def test_the_gradient_in_log_parameters_is_that_of_central_differences(kernel, p
     np.testing.assert_allclose(kernel.log_gradient(points, weights), differences, atol=1e-7)
 
 
+@pytest.mark.parametrize("kind", [RBF, Matern52])
+def test_coordinates_of_one_group_share_its_lengthscale(kind, points):
+    shared = kind([0.2, 0.6], 2.0, groups=(1, 0, 1))
+    spelt_out = kind([0.6, 0.2, 0.6], 2.0)
+    weights = np.random.default_rng(2).normal(size=(7, 7))
+    assert np.array_equal(shared(points, points), spelt_out(points, points))
+    assert np.array_equal(
+        shared.x_gradient(points, points[:2]), spelt_out.x_gradient(points, points[:2])
+    )
+    first, second, third, variance = spelt_out.log_gradient(points, weights)
+    np.testing.assert_allclose(
+        shared.log_gradient(points, weights), [second, first + third, variance], rtol=1e-12
+    )
+
+
+def test_choices_of_a_category_are_equally_far_apart():
+    kernel = Matern52([0.3, 0.7], groups=(0, 1, 1, 1))
+    x = np.hstack([np.full((3, 1), 0.5), np.eye(3)])
+    k = kernel(x, x)
+    assert len({float(v) for v in k[~np.eye(3, dtype=bool)]}) == 1
+    assert 0.0 < k[0, 1] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ((0, 2), r"groups: a position must be an integer in \[0, 1\], got 2"),
+        ((0, -1), r"groups: a position must be an integer in \[0, 1\], got -1"),
+        ((0, 0.5), r"groups: a position must be an integer in \[0, 1\], got 0.5"),
+    ],
+)
+def test_a_group_without_a_lengthscale_is_refused(groups, message):
+    with pytest.raises(UsageError, match=message):
+        RBF([0.1, 0.2], groups=groups)
+
+
+def test_groups_of_another_number_of_columns_are_refused():
+    with pytest.raises(UsageError, match="got 3 columns"):
+        RBF([0.1, 0.2], groups=(0, 1))(np.zeros((1, 3)), np.zeros((1, 3)))
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_log_parameters_make_the_same_kernel_again(kernel):
     again = kernel.with_log_parameters(kernel.log_parameters)
     assert type(again) is type(kernel)
     np.testing.assert_allclose(again.log_parameters, kernel.log_parameters, rtol=1e-15)
+    assert again.groups == kernel.groups
 
 
 def test_equal_settings_make_equal_kernels():
