@@ -164,11 +164,13 @@ class MiniGP(Optimizer):
     def _ask(self, n: int, left: Budget) -> list[Trial]:
         trials: list[Trial] = []
         while len(trials) < n and left.evaluations != 0:
+            last = self._last
             trial = self._decide(left, trials)
-            if trial is None:
+            if trial is None or self._last is None:
                 break
             trials.append(trial)
-            left = _after(left, trial.repeats)
+            is_switch = last is not None and not np.array_equal(last.x, self._last.x)
+            left = _after(left, trial.repeats, is_switch)
         return trials
 
     def _decide(self, left: Budget, fresh: Sequence[Trial]) -> Trial | None:
@@ -434,11 +436,13 @@ class MiniGPExplore(MiniGP):
         return Uncertainty()
 
 
-def _after(left: Budget, repeats: int) -> Budget:
+def _after(left: Budget, repeats: int, is_switch: bool) -> Budget:
     """What is left once a trial was asked for."""
-    if left.evaluations is None:
-        return left
-    return replace(left, evaluations=max(left.evaluations - repeats, 0))
+    if left.evaluations is not None:
+        left = replace(left, evaluations=max(left.evaluations - repeats, 0))
+    if left.switches is not None:
+        left = replace(left, switches=max(left.switches - is_switch, 0))
+    return left
 
 
 def _least_repeats(left: Budget) -> int:

@@ -312,10 +312,14 @@ def noisy(params, rng):
 @each_method
 @each_domain
 @pytest.mark.parametrize("switches", [0, 1, 3, 10])
-def test_a_run_makes_no_more_switches_than_it_may_and_uses_all_evaluations(name, domain, switches):
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_a_run_makes_no_more_switches_than_it_may_and_uses_all_evaluations(
+    name, domain, switches, in_flight
+):
     fields = {"candidates": COLUMNS} if domain == "table" else {}
     problem = FunctionProblem(noisy, PLANE, **fields)
-    result = bbopt.run(problem, name, Budget(evaluations=60, switches=switches))
+    budget = Budget(evaluations=60, switches=switches)
+    result = bbopt.run(problem, name, budget, in_flight=in_flight)
     assert result.spent.switches <= switches
     assert result.spent.evaluations == 60
 
