@@ -1,7 +1,7 @@
 """What a decision maximises: upper confidence bounds, log expected improvement, uncertainty.
 
 A criterion scores points from the posterior's mean and sd there, elementwise, and says how
-much worse than the best point another may be to count as near (spec of :class:`Criterion`).
+much worse than the best point another may be to count as near.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ class Predictor(Protocol):
 
     def predict(self, X: Array) -> tuple[Array, Array]:  # noqa: N803
         """Mean and sd ``(n,)`` at ``X`` ``(n, d)``."""
+        ...
 
     def gradients(self, X: Array) -> tuple[Array, Array, Array, Array]:  # noqa: N803
         """Mean and sd ``(n,)``, and their gradients ``(n, d)``."""
+        ...
 
 
 class Criterion(ABC):
@@ -66,12 +68,15 @@ class UCB(Criterion):
         return acquisition.ucb(mean, sd, self.beta)
 
     def bound(self, mean: Array, sd: Array, drift: Array) -> Array:
+        """See :meth:`Criterion.bound`."""
         return acquisition.ucb_bound(mean, sd, drift, self.beta)
 
     def slack(self, sd: Array, near: float) -> Array:
+        """See :meth:`Criterion.slack`."""
         return near * self.beta * sd
 
     def gradient(self, mean: Array, sd: Array, d_mean: Array, d_sd: Array) -> Array:
+        """See :meth:`Criterion.gradient`."""
         return acquisition.ucb_gradient(d_mean, d_sd, self.beta)
 
 
@@ -86,12 +91,15 @@ class LogEI(Criterion):
         return acquisition.log_ei(mean, sd, self.best, self.beta)
 
     def bound(self, mean: Array, sd: Array, drift: Array) -> Array:
+        """See :meth:`Criterion.bound`."""
         return acquisition.log_ei(mean + drift * sd, sd, self.best, self.beta)
 
     def slack(self, sd: Array, near: float) -> Array:
+        """See :meth:`Criterion.slack`."""
         return np.full_like(sd, -math.log1p(-near))
 
     def gradient(self, mean: Array, sd: Array, d_mean: Array, d_sd: Array) -> Array:
+        """See :meth:`Criterion.gradient`."""
         return acquisition.log_ei_gradient(mean, sd, d_mean, d_sd, self.best, self.beta)
 
 
@@ -103,10 +111,13 @@ class Uncertainty(Criterion):
         return sd
 
     def bound(self, mean: Array, sd: Array, drift: Array) -> Array:
+        """See :meth:`Criterion.bound`."""
         return sd
 
     def slack(self, sd: Array, near: float) -> Array:
+        """See :meth:`Criterion.slack`."""
         return near * sd
 
     def gradient(self, mean: Array, sd: Array, d_mean: Array, d_sd: Array) -> Array:
+        """See :meth:`Criterion.gradient`."""
         return d_sd

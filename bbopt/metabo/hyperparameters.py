@@ -35,6 +35,9 @@ Without it much noise and long lengthscales explain few data as well as little n
 function worth searching, and the search never starts.
 """
 
+GROWTH = 1.05
+"""Growth of the number of unique points after which hyper-parameters are fitted again."""
+
 REPLICATED = (2, 3)
 """Points, and evaluations of each, that must agree exactly to call an objective deterministic."""
 
@@ -256,12 +259,8 @@ def local_noise(noise: float, observations: Observations, *, prior_count: float 
     return local
 
 
-GROWTH = 1.25
-"""Growth of the number of unique points after which hyper-parameters are fitted again."""
-
-
 def refit_due(batches: int, unique: int, fitted_batches: int, fitted_unique: int) -> bool:
-    """Whether to fit again: at 8, 16, 32, … batches, or with a quarter more unique points.
+    """Whether to fit again: at 8, 16, 32, … batches, or with a twentieth more unique points.
 
     Parameters
     ----------

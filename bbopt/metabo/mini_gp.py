@@ -59,7 +59,10 @@ STAY = 0.5
 """η in a table where a switch costs something: the last candidate is kept where it is so near."""
 
 EARLY, LATE = 1.1, math.sqrt(2.0)
-"""C before and after there are ten unique points a coordinate."""
+"""C before and after there are :data:`PER_DIMENSION` unique points a coordinate."""
+
+PER_DIMENSION = {False: 10, True: 40}
+"""By whether hyper-parameters are learned: repeats teach nothing of lengthscales."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,10 @@ class MiniGPSettings:
     )
     heteroscedastic: bool = setting(False, "whether each candidate has a noise of its own")
     n_startup_trials: int | None = setting(
-        None, "candidates that fill the space first; None: 2 d + 2, none with known λ, κ², ℓ", low=0
+        None, "candidates that fill the space first; None: 4 d + 4, none with known λ, κ², ℓ", low=0
     )
     caution: float = setting(
-        1.0, "posterior sd by which a candidate is marked down when the best is named", low=0.0
+        0.0, "posterior sd by which a candidate is marked down when the best is named", low=0.0
     )
     distance_cost: float = setting(
         0.0,
@@ -147,7 +150,7 @@ class MiniGP(Optimizer):
             ),
         )
         n = o.n_startup_trials
-        self._n_startup = n if n is not None else (2 * self._d + 2) * self._surrogate.learns
+        self._n_startup = n if n is not None else (4 * self._d + 4) * self._surrogate.learns
         self._starts: list[Place] | None = None
         self._n_started = 0
         self._n_decisions = 0
@@ -286,7 +289,13 @@ class MiniGP(Optimizer):
             return float(given)
         surrogate = self._surrogate
         variance, noise = surrogate.kernel.variance, surrogate.noise
-        c = scheduled_staleness(len(surrogate.data), self._d, early=EARLY, late=LATE)
+        c = scheduled_staleness(
+            len(surrogate.data),
+            self._d,
+            early=EARLY,
+            late=LATE,
+            per_dimension=PER_DIMENSION[surrogate.learns],
+        )
         return min(c, free_staleness(variance, noise))
 
     def _beta(self) -> float:
@@ -414,7 +423,7 @@ class MiniGPEI(MiniGP):
     β scales the posterior sd in it (Wang and de Freitas 2014).
     """
 
-    default_beta = 1.0
+    default_beta = 1.5
 
     def _score(self, beta: float, rng: np.random.Generator) -> Score:
         return LogEI(self._domain.best_mean(self._surrogate.posterior), max(beta, 1e-3))
