@@ -65,6 +65,7 @@ class UCB(Criterion):
     beta: float
 
     def __call__(self, mean: Array, sd: Array) -> Array:
+        """See :class:`Criterion`."""
         return acquisition.ucb(mean, sd, self.beta)
 
     def bound(self, mean: Array, sd: Array, drift: Array) -> Array:
@@ -88,6 +89,7 @@ class LogEI(Criterion):
     beta: float
 
     def __call__(self, mean: Array, sd: Array) -> Array:
+        """See :class:`Criterion`."""
         return acquisition.log_ei(mean, sd, self.best, self.beta)
 
     def bound(self, mean: Array, sd: Array, drift: Array) -> Array:
@@ -108,6 +110,7 @@ class Uncertainty(Criterion):
     """The sd alone: pure exploration, where only the certainty of the answer counts."""
 
     def __call__(self, mean: Array, sd: Array) -> Array:
+        """See :class:`Criterion`."""
         return sd
 
     def bound(self, mean: Array, sd: Array, drift: Array) -> Array:
