@@ -2,12 +2,14 @@
 
 Five test functions through three levels of noise (standard deviations in units of that of the
 function over its box), 200 and 2,000 evaluations, paired seeds. Ours and Optuna's run with
-default settings, BoTorch's with cheaper ones. Of 2,000 evaluations the peers get 200 means of 10, as their users do; ours decides
-for itself how often to repeat. Scored is the true value of what each method recommends, less
-the optimum, in the same units. A run that passes ten minutes is stopped and scored as it stands.
+default settings, BoTorch's with cheaper ones. Of 2,000 evaluations the peers get 200 means of
+10, as their users do; ours decides for itself how often to repeat. Scored is the true value of
+what each method recommends, less the optimum, in the same units. A run that passes ten minutes
+is stopped and scored as it stands.
 
 Writes ``mini_gp_learned.csv`` (a row a run; rows that are there are not computed again) and
-``mini_gp_learned.md``. Three sizes: ``--quick``, the default, ``--full``.
+``mini_gp_learned.md``. Three sizes: ``--quick``, the default (an hour), ``--full`` (ten seeds
+of everything: five hours).
 """
 
 from __future__ import annotations
@@ -223,9 +225,9 @@ def summary(runs: list[Run], command: str) -> str:
         f"{platform.python_version()}, {platform.system()}; {len(runs)} runs.",
         "",
         "Simple regret of the recommended candidate, in standard deviations of the function: "
-        "means over seeds (their number), in brackets the paired difference of `mini-gp-ucb` and the "
-        "method with its 95 % bootstrap interval. *No worse*: the interval reaches zero or lies "
-        "below it. "
+        "means over seeds (their number), in brackets the paired difference of `mini-gp-ucb` and "
+        "the method with its 95 % bootstrap interval. *No worse*: the interval reaches zero or "
+        "lies below it. "
         f"From {LARGE:,} evaluations on the peers get means of {REPLICATES}.",
         "",
         *verdicts(cells),

@@ -53,7 +53,7 @@ def value_text(value: float, stderr: float | None = None) -> str:
 
 def best_text(best: Best) -> str:
     """The value of a candidate and what it rests on."""
-    times = "" if best.count == 1 else f" (mean of {best.count})"
+    times = "" if best.count == 1 else f" (evaluated {best.count} times)"
     return value_text(best.value, best.stderr) + times
 
 

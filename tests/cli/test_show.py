@@ -42,7 +42,7 @@ def test_one_study_is_shown_with_best_failures_and_spend(bbopt, storage):
     assert "error          3 times ValueError: burnt" in said
     said = bbopt("show", storage, "--name", "a").stdout
     assert "worker 0       random, seed 0" in said
-    assert "(mean of 4)" in said
+    assert "(evaluated 4 times)" in said
 
 
 def test_json_agrees_with_what_the_run_said(bbopt, bbopt_json):
