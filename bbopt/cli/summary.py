@@ -26,7 +26,7 @@ def print_summary(result: Result, spec: Spec) -> None:
         fields.append(("best params", params_text(result.best.params)))
     if result.diagnostics:
         shown = {name.replace("_", " "): value for name, value in result.diagnostics.items()}
-        fields.append(("the method says", params_text(shown)))
+        fields.append(("diagnostics", params_text(shown)))
     fields.append(("evaluations", _evaluations(result)))
     fields += _spent(result)
     is_axis = result.stop_reason in {axis.name for axis in dataclass_fields(Budget)}

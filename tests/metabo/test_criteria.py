@@ -105,6 +105,7 @@ def test_a_point_within_the_slack_is_nearly_as_good_in_the_unit_of_the_criterion
             assert np.all(lost <= near * beta * (1 + 1e-9) + 1e-9)
         elif isinstance(criterion, LogEI):  # the improvement itself is (1 - η) of the largest
             assert np.all(np.exp(score[within] - score.max()) >= (1 - near) * (1 - 1e-12))
+            np.testing.assert_allclose(np.exp(-slack), 1 - near, rtol=1e-12)
         else:
             assert np.all(sd[within] >= sd.max() / (1 + near) * (1 - 1e-12))
 

@@ -10,7 +10,7 @@ import pytest
 import bbopt
 from bbopt.budget import Budget
 from bbopt.errors import UsageError
-from bbopt.metabo import Matern52
+from bbopt.metabo import Matern52, Posterior
 from bbopt.metabo.hyperparameters import REPLICATED
 from bbopt.metabo.repeats import learning_cap, most_batches
 from bbopt.registry import optimizer_names
@@ -192,6 +192,25 @@ def test_the_optimality_gap_is_at_least_the_regret_in_nine_runs_of_ten():
         assert gap >= 0.0
         held += gap >= rows.truth[rows.row(optimizer.best.params)] - rows.truth.min()
     assert held >= 18
+
+
+@pytest.mark.parametrize("caution", [0.0, 2.0])
+def test_the_optimality_gap_is_the_largest_upper_bound_less_the_lower_of_the_best(caution):
+    rows = Rows(50, 2)
+    optimizer = bbopt.optimizer("mini-gp-ucb", rows.spec, beta=1.5, caution=caution, **KNOWN)
+    p = Posterior(Matern52(SCALE), NOISE)
+    for visit in range(30):
+        [trial] = optimizer.ask()
+        row = rows.row(trial.params)
+        losses = rows.losses(row, trial.repeats, visit)
+        optimizer.tell(trial, losses)
+        p.update(rows.points[row], -losses)
+        best = rows.row(optimizer.best.params)
+        mean, sd = p.predict(rows.points)
+        told = np.array([p.observations.find(x) is not None for x in rows.points])
+        assert best == np.argmax(np.where(told, mean - caution * sd, -np.inf))
+        expected = np.max(mean + 1.5 * sd) - (mean[best] - 1.5 * sd[best])
+        assert optimizer.diagnostics()["optimality_gap"] == pytest.approx(expected, rel=1e-8)
 
 
 def test_the_optimality_gap_closes_with_evaluations_and_is_in_the_unit_of_the_objective():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import bbopt
 from bbopt.budget import Budget
 from bbopt.function import FunctionProblem
-from bbopt.metabo import Matern52
+from bbopt.metabo import Matern52, Posterior
 from bbopt.registry import optimizer_names
 from bbopt.space import Float, Space
 from bbopt.spec import Spec
@@ -209,16 +209,15 @@ def coordinates(trial):
 )
 @settings(max_examples=6)
 def test_waiting_keeps_what_pends_within_the_staleness(domain, rounding, staleness, seed, tells):
-    optimizer = make(
-        domain=domain, staleness=staleness, rounding=rounding, wait=True, beta=2.0, seed=seed
-    )
-    told, waited = [], 0
+    given_ = {"staleness": staleness, "rounding": rounding, "beta": 2.0, "seed": seed}
+    optimizer = make(domain=domain, wait=True, **given_)
+    told = []
     for which in tells:
         before = through_files(optimizer.state_dict())
-        asked = optimizer.ask(4)
+        # short of evaluations a batch is cut, and leaves room for others beside it
+        asked = optimizer.ask(4, Budget(evaluations=which + 1))
         if not asked:
             assert equal_states(through_files(optimizer.state_dict()), before)
-            waited += 1
         pending = [(coordinates(trial), trial.repeats) for trial in optimizer.pending]
         if len(pending) > 1:  # a first one is always allowed
             assert dense_gain(told, pending) <= 2.0 * math.log(staleness) + 1e-9
@@ -228,6 +227,41 @@ def test_waiting_keeps_what_pends_within_the_staleness(domain, rounding, stalene
     for trial in optimizer.pending:
         optimizer.tell(trial, losses(trial))
     assert optimizer.ask()
+
+
+@each_domain
+def test_beside_what_pends_a_candidate_gets_what_is_left_of_the_staleness(domain):
+    optimizer = make(domain=domain, staleness=3.0, noise=1.0, beta=1.0)
+    repeats = [trial.repeats for trial in optimizer.ask(5)]
+    assert repeats == [8, 1, 1, 1, 1]  # (C² - 1) λ/κ², and after it nothing is left of C
+    optimizer = make(domain=domain, staleness=3.0, noise=1.0, beta=1.0)
+    first = optimizer.ask(1, Budget(evaluations=2)) + optimizer.ask(1)
+    assert first[0].repeats == 2
+    assert 1 < first[1].repeats < 8
+
+
+def test_a_choice_beside_pending_results_is_made_with_wider_intervals_where_it_may_wait():
+    # the sd of the second are shrunk and its mean is not: β C (Desautels et al. 2014)
+    differ = 0
+    for seed in range(10):
+        optimizer = make(staleness=3.0, beta=0.5, wait=True)
+        draws = np.random.default_rng(seed)
+        p = Posterior(Matern52(SCALE), NOISE, candidates=POINTS)
+        for row in draws.integers(0, 40, 15).tolist():
+            value = float(draws.normal())
+            optimizer.tell(Trial(None, optimizer.spec.candidates[row]), value)
+            p.update(row, -value)
+        first, second = optimizer.ask(1, Budget(evaluations=1)) + optimizer.ask(1)
+        rows = [_row(trial) for trial in (first, second)]
+        assert rows[0] == np.argmax(p.mean + 0.5 * p.sd)
+        sd = p.hallucinated([(rows[0], 1)])
+        assert rows[1] == np.argmax(p.mean + 3.0 * 0.5 * sd)
+        differ += rows[1] != np.argmax(p.mean + 0.5 * sd)
+    assert differ > 0
+
+
+def _row(trial):
+    return int(np.argmin(np.abs(POINTS - coordinates(trial)).sum(axis=1)))
 
 
 def test_waiting_proposes_nothing_where_one_more_would_pass_the_staleness():
@@ -300,6 +334,37 @@ def test_a_restored_optimizer_goes_on_exactly_with_results_pending(name, domain,
     assert again.diagnostics() == optimizer.diagnostics()
     assert advance(again, 12, n_open=3) == advance(optimizer, 12, n_open=3)
     assert equal_states(through_files(again.state_dict()), through_files(optimizer.state_dict()))
+
+
+@each_domain
+def test_a_restored_optimizer_knows_what_it_asked_last(domain):
+    optimizer = make(domain=domain, spec={"switch_cost": 5.0})
+    advance(optimizer, 5)
+    again = make(domain=domain, spec={"switch_cost": 5.0})
+    again.load_state_dict(through_files(optimizer.state_dict()))
+    [last] = [trial_of(optimizer).params, trial_of(again).params][:1]
+    again = make(domain=domain, spec={"switch_cost": 5.0})
+    again.load_state_dict(through_files(optimizer.state_dict()))
+    [trial] = again.ask(1, Budget(evaluations=9, switches=0))
+    assert (trial.params, trial.repeats) == (last, 9)
+
+
+def test_a_restored_optimizer_still_leaves_a_crashing_candidate_alone():
+    optimizer = make(noise=1.0, beta=1.0)
+    params = optimizer.spec.candidates[4]
+    for _ in range(3):
+        optimizer.tell(Trial(None, params), math.nan)
+    again = make(noise=1.0, beta=1.0)
+    again.load_state_dict(through_files(optimizer.state_dict()))
+    asked = set()
+    for _ in range(200):
+        trial = again.ask()[0]
+        asked.add(_row(trial))
+        again.tell(trial, 5.0)  # all others are bad
+    assert 4 not in asked
+    assert len(asked) > 20
+    again.tell(Trial(None, params), -5.0)  # somebody got it to work
+    assert _row(again.ask()[0]) == 4
 
 
 # -- budgets of switches, and their cost
