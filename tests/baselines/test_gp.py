@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bbopt
-from bbopt.baselines.hallucination import Hallucination
-from bbopt.baselines.nystroem import Nystroem
+from bbopt.baselines.gp.hallucination import Hallucination
+from bbopt.baselines.gp.nystroem import Nystroem
 from bbopt.metabo import RBF, Matern52
 from bbopt.metabo.confidence import finite_beta
 from bbopt.metabo.posterior import Posterior

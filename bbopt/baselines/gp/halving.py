@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bbopt import seeding
-from bbopt.baselines.finite import FiniteOptimizer
+from bbopt.baselines.gp.table import FiniteOptimizer
 from bbopt.budget import Budget
 from bbopt.registry import register_optimizer
 from bbopt.settings import setting

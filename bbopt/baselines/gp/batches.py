@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bbopt.baselines.hallucination import Hallucination
-from bbopt.baselines.known_gp import KnownGP, KnownGPSettings
-from bbopt.baselines.nystroem import Nystroem
+from bbopt.baselines.gp.hallucination import Hallucination
+from bbopt.baselines.gp.known import KnownGP, KnownGPSettings
+from bbopt.baselines.gp.nystroem import Nystroem
 from bbopt.budget import Budget
 from bbopt.metabo.posterior import Posterior
 from bbopt.metabo.posterior.cholesky import FLOOR

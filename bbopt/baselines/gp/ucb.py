@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from bbopt.baselines.known_gp import KnownGP, KnownGPSettings
+from bbopt.baselines.gp.known import KnownGP, KnownGPSettings
 from bbopt.budget import Budget
 from bbopt.metabo.kernels import Kernel
 from bbopt.metabo.posterior import Posterior

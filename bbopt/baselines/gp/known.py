@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bbopt.baselines.finite import FiniteOptimizer
+from bbopt.baselines.gp.table import FiniteOptimizer
 from bbopt.metabo.confidence import finite_beta
 from bbopt.metabo.kernels import RBF, Kernel, Matern52
 from bbopt.metabo.posterior.rows import first_near_maximum
