@@ -16,20 +16,21 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from bandits import bandit, path
+from bandits import path
 from scipy.linalg import solve_triangular
 from threadpoolctl import threadpool_limits
 
 import bbopt
 from bbopt import seeding
-from bbopt.metabo import Matern52
+from bbopt.metabo import Matern52, Posterior
 from bbopt.metabo.confidence import finite_beta
+from bbopt.metabo.criteria import UCB
+from bbopt.metabo.repeats import free_staleness, repeats, scheduled_staleness
 from bbopt.space import Array
 
 LENGTHSCALES = {2: 0.2, 6: 0.7}  # by the number of coordinates
 NOISE = 0.3  # sd, in sd of f
 CHUNK = 4096
-HARTMANN_LEAST = -3.32236801141551
 Found = dict[str, Any]
 
 
@@ -155,6 +156,53 @@ def batch(f: float, sd: float, count: int, seed: int, decision: int) -> bbopt.Ou
     return bbopt.Outcome.summary(count, mean, sd**2 * rng.chisquare(count - 1))
 
 
+def direct_run(d: int, n: int, evaluations: int, form: str, seed: int) -> Found:
+    """The same loop without an optimizer: posterior, upper confidence bound and repeat rule."""
+    x, f = random_path(d, n, seed)
+    noise = NOISE**2
+    start = time.perf_counter()
+    posterior = Posterior(Matern52(LENGTHSCALES[d]), noise, candidates=x, form=form)
+    setup = time.perf_counter() - start
+    overhead, largest, spent = 0.0, 0.0, 0
+    rows: list[int] = []
+    counts: list[int] = []
+    while spent < evaluations:
+        start = time.perf_counter()
+        score = UCB(0.5 * finite_beta(n, len(rows) + 1, 0.1))
+        row = posterior.argmax(score, score.bound)
+        staleness = scheduled_staleness(len(set(rows)), d, early=1.1, late=math.sqrt(2.0))
+        staleness = min(staleness, free_staleness(1.0, noise))
+        variance = float(posterior.predict(x[row : row + 1])[1][0]) ** 2
+        count = int(repeats(variance, noise, staleness, evaluations - spent))
+        took = time.perf_counter() - start
+        outcome = batch(float(f[row]), NOISE, count, seed, len(rows))
+        start = time.perf_counter()
+        posterior.update(row, count=count, mean=outcome.mean)
+        overhead += took + time.perf_counter() - start
+        largest = max(largest, took)
+        spent += count
+        rows.append(row)
+        counts.append(count)
+    # the best lower bound among those evaluated
+    known = sorted(set(rows))
+    mean, sd = posterior.predict(x[known])
+    best = known[int(np.argmax(mean - sd))]
+    regret = float(f.max() - f[best])
+    return {
+        "overhead": overhead,
+        "largest_ask": largest,
+        "decisions": len(rows),
+        "unique": len(known),
+        "switches": sum(a != b for a, b in pairwise(rows)),
+        "setup": setup,
+        "regret": regret,
+        "is_best": regret == 0.0,
+        "rows": rows,
+        "counts": counts,
+        "candidates": n,
+    }
+
+
 def naive_choices(d: int, n: int, evaluations: int, seed: int) -> Found:
     """What mini-GP-UCB should choose: the posterior of all candidates anew at each decision.
 
@@ -206,65 +254,3 @@ def moments(
         v = solve_triangular(lower, scale[:, None] * cross[:, part], lower=True)
         mean[part], variance[part] = z @ v, 1.0 - np.einsum("ij,ij->j", v, v)
     return mean, np.maximum(variance, 1e-14)
-
-
-# --- overhead on Hartmann 6 -----------------------------------------------------------
-
-
-def table_run(name: str, settings: Mapping[str, Any], n: int, evaluations: int, seed: int) -> Found:
-    """An optimizer with known hyper-parameters over ``n`` Sobol' points."""
-    points = bandit("hartmann6", str(NOISE), seed, n)
-    known = dict(points.told) | dict(settings)
-    return over_table(name, known, points.x, points.f, NOISE, evaluations, seed)
-
-
-def continuous_run(name: str, evaluations: int, seed: int) -> Found:
-    """An optimizer with its defaults over the whole box."""
-    spec, value, sd = hartmann()
-    optimizer = bbopt.optimizer(name, spec, seed=seed)
-    found = drive(optimizer, value, sd, evaluations, seed)
-    del found["params"]
-    return found | {"regret": value(optimizer.best.params) - HARTMANN_LEAST}
-
-
-def one_step(name: str, n: int, mean_of: int, patience: float, seed: int) -> Found:
-    """Seconds of an ask and its tell after ``n`` evaluations at random points.
-
-    They are told as ``n / mean_of`` foreign trials, each the mean of ``mean_of`` values. Median
-    of three steps, fewer once they took longer than ``patience``; each adds an evaluation.
-    """
-    spec, value, sd = hartmann()
-    warm_up = bbopt.optimizer(name, spec, seed=seed)  # imports, and whatever is compiled once
-    optimizer = bbopt.optimizer(name, spec, seed=seed)
-    points = seeding.stream(seed, "scaling foreign").random((max(n // mean_of, 24), 6))
-    params = spec.space.from_unit(points)
-    for i, point in enumerate(params):
-        outcome = batch(value(point), sd, mean_of, seed, i)
-        if i < 24:
-            warm_up.tell(bbopt.Trial(None, point), outcome)
-        if i < n // mean_of:
-            optimizer.tell(bbopt.Trial(None, point), outcome)
-    warm_up.ask(1)
-    seconds: list[float] = []
-    while len(seconds) < 3 and sum(seconds) < patience:
-        start = time.perf_counter()
-        (trial,) = optimizer.ask(1)
-        asked = time.perf_counter()
-        outcome = batch(value(trial.params), sd, mean_of, seed, n + len(seconds))
-        resumed = time.perf_counter()
-        optimizer.tell(trial, outcome)
-        seconds.append(asked - start + time.perf_counter() - resumed)
-    return {"seconds": float(np.median(seconds)), "steps": len(seconds)}
-
-
-def hartmann() -> tuple[bbopt.Spec, Callable[[Mapping[str, float]], float], float]:
-    """Spec, true value (a loss) and the sd of one evaluation."""
-    problem: Any = bbopt.problem("synthetic/hartmann6", noise=NOISE)  # for its spec alone
-    low, high = problem.bounds.T
-    x = low + (high - low) * seeding.stream(0, "scaling hartmann").random((CHUNK, 6))
-    names = list(problem.spec.space)
-
-    def value(params: Mapping[str, float]) -> float:
-        return float(problem.function(np.array([[params[name] for name in names]]))[0])
-
-    return problem.spec, value, NOISE * float(problem.function(x).std())
