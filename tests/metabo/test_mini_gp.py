@@ -103,6 +103,22 @@ def test_a_staleness_near_one_is_plain_gp_ucb_choice_by_choice(seed):
 
 
 @each_method
+@pytest.mark.parametrize(
+    ("rounding", "expected"), [("floor", [1, 3, 12, 48]), ("plus1", [1, 4, 16, 64])]
+)
+def test_repeats_of_a_single_candidate_are_those_worked_out_by_hand(name, rounding, expected):
+    # z = (C² - 1) λ/s² = 3 (0.04 + n) after n: 0.12, then 3.12, 12.12, 48.12 or 3.12, 15.12, 63.12
+    spec = Spec(space=PLANE, candidates=[{"x": 0.5, "y": 0.5}])
+    optimizer = bbopt.optimizer(name, spec, staleness=2.0, rounding=rounding, **KNOWN)
+    got = []
+    for _ in expected:
+        [trial] = optimizer.ask()
+        optimizer.tell(trial, [0.0] * trial.repeats)
+        got.append(trial.repeats)
+    assert got == expected
+
+
+@each_method
 @pytest.mark.parametrize("rounding", ["floor", "plus1"])
 @pytest.mark.parametrize("staleness", [1.1, 2.0])
 def test_decisions_are_no_more_than_the_information_pays_for(name, rounding, staleness):
