@@ -11,6 +11,7 @@ from bbopt.errors import UsageError
 from bbopt.metabo import RBF, Matern52
 from bbopt.metabo.evidence import evidence
 from bbopt.metabo.hyperparameters import (
+    GROWTH,
     Standardisation,
     _Target,
     fit,
@@ -250,14 +251,21 @@ def test_the_spread_within_points_is_unknown_without_repeats():
     assert within_variance(data) == pytest.approx(values.var(ddof=1), rel=1e-13)
 
 
-def test_a_refit_is_due_when_batches_double_or_points_grow_by_a_quarter():
+def test_a_refit_is_due_when_batches_double():
     fits, fitted = [], (0, 0)
     for batches in range(1, 200):
-        unique = min(batches, 20)
-        if refit_due(batches, unique, *fitted):
+        if refit_due(batches, min(batches, 8), *fitted):
             fits.append(batches)
-            fitted = (batches, unique)
-    assert fits == [8, 10, 13, 17, 34, 68, 136]
+            fitted = (batches, min(batches, 8))
+    assert fits == [8, 16, 32, 64, 128]
+
+
+def test_a_refit_is_due_when_there_are_so_many_more_points():
+    enough = math.ceil(GROWTH * 100)
+    assert enough > 100
+    assert refit_due(120, enough, 110, 100)
+    assert not refit_due(120, enough - 1, 110, 100)
+    assert not refit_due(7, 7, 4, 2)  # too few batches for anything
 
 
 def test_no_start_at_all_is_refused():
