@@ -413,10 +413,10 @@ def _values(values: Any) -> tuple[float, ...]:
 
 
 def _mean_m2(finite: list[float]) -> tuple[float, float]:
-    if len(finite) == 1:
-        return finite[0], 0.0
     if not finite:
         return math.nan, 0.0
+    if min(finite) == max(finite):  # their rounded mean may be another number
+        return finite[0], 0.0
     scale = max(1.0, max(abs(v) for v in finite) / 1e150)  # squares of huge values overflow
     array = np.array(finite) / scale
     mean = math.fsum(array) / len(finite)

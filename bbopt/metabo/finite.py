@@ -96,7 +96,7 @@ class Finite(Domain):
         posterior: Posterior,
     ) -> int:
         if preference.excluded:
-            taken = [i for i, x in enumerate(self.candidates) if x.tobytes() in preference.excluded]
+            taken = [row for x in preference.excluded for row in self._rows_at.get(x, ())]
             if len(taken) < len(values):
                 values = values.copy()
                 values[taken] = -np.inf
@@ -115,6 +115,14 @@ class Finite(Domain):
 
     def _place(self, row: int) -> Place:
         return Place(self.candidates[row], row)
+
+    @cached_property
+    def _rows_at(self) -> dict[bytes, list[int]]:
+        """The rows at each point; several where the table has one twice."""
+        rows: dict[bytes, list[int]] = {}
+        for row, x in enumerate(self.candidates):
+            rows.setdefault(x.tobytes(), []).append(row)
+        return rows
 
     @cached_property
     def _row_of(self) -> dict[Any, int]:

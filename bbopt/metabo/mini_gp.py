@@ -133,6 +133,11 @@ class MiniGP(Optimizer):
             checks.one_of("staleness", o.staleness, ("auto",))
         if o.lengthscale is not None and o.noise is None:
             raise UsageError("noise must be given where the lengthscale is, got None")
+        if o.lengthscale is not None and o.heteroscedastic:
+            raise UsageError(
+                "heteroscedastic must be False where the lengthscale is given: the noise of each "
+                "candidate is learned with the other hyper-parameters, got True"
+            )
         self._domain = domain_of(self.spec)
         encoding = self._domain.encoding
         self._d = encoding.d
@@ -181,7 +186,10 @@ class MiniGP(Optimizer):
         rng = self._stream(self.next_number)
         pending = self._awaited(fresh)
         limit = UNLIMITED if left.evaluations is None else left.evaluations
+        is_exact = self._surrogate.is_deterministic
         if left.switches == 0 and self._last is not None:
+            if is_exact and self._last.x.tobytes() in self._taken(pending):
+                return None  # it would be evaluated again, and nothing learned
             place, count = self._last, limit if left.evaluations is not None else 1
         elif self._is_starting(left):
             place, count = self._start(), 1
@@ -192,7 +200,7 @@ class MiniGP(Optimizer):
             place, count = decision
             self._n_decisions += 1
             self._surrogate.keep()
-        count = min(max(count, _least_repeats(left)), limit)
+        count = 1 if is_exact else min(max(count, _least_repeats(left)), limit)
         trial = self._new_trial(self._domain.params(place), count)
         self._places[trial.number] = place  # type: ignore[index]
         self._last = place
