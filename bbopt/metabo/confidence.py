@@ -24,6 +24,14 @@ def finite_beta(n_candidates: int, decision: int, delta: float) -> float:
     return math.sqrt(2.0 * math.log(n_candidates * math.pi**2 * decision**2 / (6.0 * delta)))
 
 
+def growing_beta(evaluations: int) -> float:
+    """``sqrt(ln N)``, at least 1: the rate of exploration of UCB1 (Auer et al. 2002).
+
+    For models whose hyper-parameters are learned, of which no interval is known to hold.
+    """
+    return math.sqrt(math.log(max(evaluations, 3)))
+
+
 def continuous_beta(
     d: int, decision: int, delta: float, *, a: float = 1.0, b: float = 1.0
 ) -> float:

@@ -80,6 +80,8 @@ class Encoding:
 
     def reduce(self, unit: Array) -> Array:
         """Points of the space's own unit cube ``(n, width)`` as points ``(n, d)``."""
+        if self.d == unit.shape[1]:
+            return unit  # of a million rows, a copy would weigh
         reduced: Array = unit[:, self._free]
         return reduced
 

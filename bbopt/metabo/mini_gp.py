@@ -16,7 +16,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from bbopt import checks, seeding
 from bbopt.base import Optimizer
 from bbopt.budget import Budget
 from bbopt.errors import UsageError
-from bbopt.metabo.confidence import finite_beta
+from bbopt.metabo.confidence import finite_beta, growing_beta
 from bbopt.metabo.criteria import UCB, LogEI, Uncertainty
 from bbopt.metabo.domain import Pending, Place, Preference, Score, domain_of
 from bbopt.metabo.repeats import (
@@ -48,6 +48,9 @@ UNLIMITED = 2**53
 
 CRASHES = 3
 """Trials of a candidate, one after the other, without a feasible value: then it is left alone."""
+
+EI_BETA = 1.5
+"""β of expected improvement while hyper-parameters are learned."""
 
 DELTA = 0.1
 """Probability with which the schedule of β may fail."""
@@ -79,7 +82,10 @@ class MiniGPSettings:
     )
     rounding: str = setting("floor", "rounding of the repeat rule", choices=ROUNDINGS)
     beta: float | None = setting(
-        None, "β, in posterior sd; None: the schedule of the theory times beta_scale", low=0.0
+        None,
+        "β, in posterior sd; None: the schedule of the theory times beta_scale where "
+        "hyper-parameters are known, else sqrt(ln N) after N evaluations (1.5 for EI)",
+        low=0.0,
     )
     beta_scale: float = setting(0.5, "factor on the schedule of the theory", low=0.0)
     kernel: str = setting(
@@ -123,9 +129,6 @@ class MiniGP(Optimizer):
 
     Settings = MiniGPSettings
     uses_candidates = True
-    default_beta: ClassVar[float | None] = None
-    """β where the hyper-parameters are learned; None takes the schedule."""
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         o = self.settings
@@ -309,10 +312,18 @@ class MiniGP(Optimizer):
     def _beta(self) -> float:
         if self.settings.beta is not None:
             return float(self.settings.beta)
-        if self._surrogate.learns and self.default_beta is not None:
-            return self.default_beta
+        if self._surrogate.learns:
+            return self._learning_beta()
         schedule = finite_beta(int(self._domain.size), self._n_decisions + 1, DELTA)
         return float(self.settings.beta_scale * schedule)
+
+    def _learning_beta(self) -> float:
+        """β while hyper-parameters are learned: ``sqrt(ln N)``, N evaluations.
+
+        No interval is valid then. It grows, so that what a misfit has ruled out is tried again
+        in the end; 2.3 at 200 evaluations, 3.7 at a million.
+        """
+        return growing_beta(self._surrogate.n_evaluations)
 
     @abstractmethod
     def _score(self, beta: float, rng: np.random.Generator) -> Score:
@@ -418,8 +429,6 @@ class MiniGP(Optimizer):
 class MiniGPUCB(MiniGP):
     """The largest upper confidence bound ``mean + β sd``, evaluated again and again."""
 
-    default_beta = 2.0
-
     def _score(self, beta: float, rng: np.random.Generator) -> Score:
         return UCB(beta)
 
@@ -431,7 +440,8 @@ class MiniGPEI(MiniGP):
     β scales the posterior sd in it (Wang and de Freitas 2014).
     """
 
-    default_beta = 1.5
+    def _learning_beta(self) -> float:
+        return EI_BETA
 
     def _score(self, beta: float, rng: np.random.Generator) -> Score:
         return LogEI(self._domain.best_mean(self._surrogate.posterior), max(beta, 1e-3))

@@ -34,6 +34,9 @@ LARGEST = 1e100
 EXACT = 1e-6
 """The noise of an objective without any, as a share of the prior variance."""
 
+MANY = 500_000
+"""Candidates from which on memory decides: one row a unique point is kept, not one a batch."""
+
 N_STARTS, N_STARTS_LATER = 4, 2
 """Starts of the first fit of hyper-parameters, and of later ones."""
 
@@ -241,8 +244,14 @@ class Surrogate:
         shift = self._scale.shift + self._scale.scale * self._constant
         return self.data.scaled(shift, self._scale.scale)
 
+    def _prior(self) -> Posterior:
+        """A posterior without data."""
+        n = 0 if self._candidates is None else len(self._candidates)
+        form = "unique" if n >= MANY else "rows"
+        return Posterior(self.kernel, self.noise, candidates=self._candidates, form=form)
+
     def _computed(self) -> Posterior:
-        posterior = Posterior(self.kernel, self.noise, candidates=self._candidates)
+        posterior = self._prior()
         data = self._standardised()
         failed = list(self._failed.values())
         worst = float(data.mean.min()) if len(data) else 0.0
@@ -302,5 +311,5 @@ class Surrogate:
         self._scale, self._constant = Standardisation(*state["scale"]), state["constant"]
         self.n_batches, self._fitted = state["n_batches"], tuple(state["fitted"])
         if state["posterior"] is not None:
-            self._posterior = Posterior(self.kernel, self.noise, candidates=self._candidates)
+            self._posterior = self._prior()
             self._posterior.load_state(state["posterior"])
