@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy
-from bandits import NATURAL, SETS, Run, bandit, play
+from parts.bandits import NATURAL, SETS, Run, bandit, play
 from threadpoolctl import threadpool_limits
 
 import bbopt

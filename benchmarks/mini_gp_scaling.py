@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import scaling_hartmann as hartmann
-import scaling_runs as runs
-from scaling_pages import (
+from parts import scaling_hartmann as hartmann
+from parts import scaling_runs as runs
+from parts.scaling_pages import (
     BOX,
     DIMS,
     DIRECT,

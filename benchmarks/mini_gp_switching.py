@@ -30,8 +30,8 @@ from unittest import mock
 
 import numpy as np
 import scipy
-from bandits import NATURAL, Bandit, Noise, bandit
 from mini_gp_regret import draws, interval
+from parts.bandits import NATURAL, Bandit, Noise, bandit
 from threadpoolctl import threadpool_limits
 
 import bbopt

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bbopt.metabo import RBF, Posterior
-from bbopt.metabo.confidence import continuous_beta, finite_beta, norm_beta
+from bbopt.metabo.confidence import continuous_beta, finite_beta, growing_beta, norm_beta
 
 
 def test_values_worked_out_by_hand():
@@ -35,3 +35,10 @@ def test_all_intervals_of_a_run_hold_in_all_but_a_share_delta_of_runs():
             p.update(i, f[i] + 0.3 * rng.normal())
         broken += not held
     assert broken <= delta * 60
+
+
+def test_the_growing_beta_never_stops_growing_and_starts_at_one_or_more() -> None:
+    betas = [growing_beta(n) for n in (0, 1, 3, 10, 200, 10**6, 10**12)]
+    assert betas == sorted(betas)
+    assert betas[0] >= 1.0
+    assert growing_beta(10**6) == pytest.approx(3.7169, abs=1e-4)  # sqrt(6 ln 10)

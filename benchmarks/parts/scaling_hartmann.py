@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from bandits import bandit
-from scaling_runs import CHUNK, NOISE, Found, batch, drive, over_table
 
 import bbopt
 from bbopt import seeding
+from parts.bandits import bandit
+from parts.scaling_runs import CHUNK, NOISE, Found, batch, drive, over_table
 
 HARTMANN_LEAST = -3.32236801141551
 

@@ -16,7 +16,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from bandits import path
 from scipy.linalg import solve_triangular
 from threadpoolctl import threadpool_limits
 
@@ -27,6 +26,7 @@ from bbopt.metabo.confidence import finite_beta
 from bbopt.metabo.criteria import UCB
 from bbopt.metabo.repeats import free_staleness, repeats, scheduled_staleness
 from bbopt.space import Array
+from parts.bandits import path
 
 LENGTHSCALES = {2: 0.2, 6: 0.7}  # by the number of coordinates
 NOISE = 0.3  # sd, in sd of f
