@@ -61,11 +61,8 @@ SNAP = 0.05
 STAY = 0.5
 """η in a table where a switch costs something: the last candidate is kept where it is so near."""
 
-EARLY, LATE = 1.1, math.sqrt(2.0)
-"""C before and after there are :data:`PER_DIMENSION` unique points a coordinate."""
-
-PER_DIMENSION = {False: 10, True: 40}
-"""By whether hyper-parameters are learned: repeats teach nothing of lengthscales."""
+SCHEDULE = {False: (1.05, 1.07, 10), True: (1.1, math.sqrt(2.0), 40)}
+"""C before and after there are so many unique points a coordinate, by whether it learns."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,9 @@ class MiniGPSettings:
     staleness: float | str = setting(
         "auto",
         "C: the most by which a posterior sd may shrink unseen; 1 repeats nothing; 'auto': "
-        "1.1 growing to sqrt(2), and after a switch that costs something at least as many "
-        "repeats as gain the most information a unit of cost",
+        "1.05 growing to 1.07 (1.1 to sqrt(2) where hyper-parameters are learned), and after a "
+        "switch that costs something at least as many repeats as gain the most information a "
+        "unit of cost",
         low=1.0,
         high=100.0,
     )
@@ -129,6 +127,7 @@ class MiniGP(Optimizer):
 
     Settings = MiniGPSettings
     uses_candidates = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         o = self.settings
@@ -300,12 +299,9 @@ class MiniGP(Optimizer):
             return float(given)
         surrogate = self._surrogate
         variance, noise = surrogate.kernel.variance, surrogate.noise
+        early, late, n = SCHEDULE[surrogate.learns]
         c = scheduled_staleness(
-            len(surrogate.data),
-            self._d,
-            early=EARLY,
-            late=LATE,
-            per_dimension=PER_DIMENSION[surrogate.learns],
+            len(surrogate.data), self._d, early=early, late=late, per_dimension=n
         )
         return min(c, free_staleness(variance, noise))
 
@@ -314,7 +310,8 @@ class MiniGP(Optimizer):
             return float(self.settings.beta)
         if self._surrogate.learns:
             return self._learning_beta()
-        schedule = finite_beta(int(self._domain.size), self._n_decisions + 1, DELTA)
+        # by evaluations, like GP-UCB: by decisions it is valid too, and locked more often
+        schedule = finite_beta(int(self._domain.size), self._surrogate.n_evaluations + 1, DELTA)
         return float(self.settings.beta_scale * schedule)
 
     def _learning_beta(self) -> float:
