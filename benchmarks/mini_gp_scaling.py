@@ -1,7 +1,6 @@
 """What mini-GP costs: a million evaluations, ten million over a million candidates, and peers.
 
-Writes ``mini_gp_scaling.md`` and ``mini_gp_scaling.csv``, after each of the three parts. Three
-sizes: ``--quick`` (three minutes), the default (25 minutes), ``--full``; the first and the last
+Writes ``mini_gp_scaling_PART.md`` and ``.csv`` of each of its three parts. Three sizes: ``--quick`` (three minutes), the default (25 minutes), ``--full``; the first and the last
 have files of their own. Overhead is wall-clock time in ask and tell, on one BLAS thread; every
 run has a process of its own, whose peak memory includes Python, the problem and all else.
 """
@@ -84,22 +83,28 @@ def main() -> None:
     for name in ("quick", "full"):
         chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
+    names = [part.__name__ for part, _ in PARTS]
+    parser.add_argument(
+        "--parts",
+        default=",".join(names),
+        help="which of " + ", ".join(names),
+    )
     options = parser.parse_args()
     name = options.size or "default"
     size, stem = SIZES[name], "mini_gp_scaling" + (f"_{options.size}" if options.size else "")
     options.out.mkdir(parents=True, exist_ok=True)
-    text = header(name)
-    records: list[Record] = []
     for part, page in PARTS:
-        made = []
+        if part.__name__ not in options.parts.split(","):
+            continue
+        text, records = header(name), []
         for record in part(size):
             print(record.part, record.case, record.n, record.seed, brief(record.found), flush=True)
-            made.append(record)
-        records += made
-        text += "\n" + page(made)
-        (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
-        write_csv(records, options.out / f"{stem}.csv")
-    print(text)
+            records.append(record)
+        text += "\n" + page(records)
+        file = options.out / f"{stem}_{part.__name__}.md"
+        file.write_text(text, encoding="utf-8")
+        write_csv(records, file.with_suffix(".csv"))
+        print(text)
 
 
 # --- what is run ----------------------------------------------------------------------
@@ -120,12 +125,14 @@ def moonshot(size: Size) -> Iterator[Record]:
     n = 10**7
     for d in DIMS:
         for seed in range(size.moonshots):
-            found = runs.apart(runs.finite_run, d, size.moonshot_candidates, n, True, seed)
+            shape = d, size.moonshot_candidates, n, True, seed, runs.FEW_BATCHES
+            found = runs.apart(runs.finite_run, *shape)
             yield Record("moonshot", f"d = {d}", n, seed, found)
         found = runs.apart(runs.direct_run, d, size.moonshot_candidates, n, "unique", seed)
         yield Record("moonshot", f"d = {d}, {DIRECT}", n, seed, found)
     for d in DIMS:
-        found = runs.apart(runs.finite_run, d, size.reference_candidates, n, True, 0)
+        shape = d, size.reference_candidates, n, True, 0, runs.FEW_BATCHES
+        found = runs.apart(runs.finite_run, *shape)
         yield Record("fewer", f"d = {d}", n, 0, found)
         found = runs.apart(runs.naive_choices, d, size.reference_candidates, n, 0)
         yield Record("fewer", f"d = {d}, {NAIVE}", n, 0, found)

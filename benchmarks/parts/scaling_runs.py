@@ -24,13 +24,14 @@ from bbopt import seeding
 from bbopt.metabo import Matern52, Posterior
 from bbopt.metabo.confidence import finite_beta
 from bbopt.metabo.criteria import UCB
-from bbopt.metabo.repeats import free_staleness, repeats, scheduled_staleness
+from bbopt.metabo.repeats import repeats
 from bbopt.space import Array
 from parts.bandits import path
 
 LENGTHSCALES = {2: 0.2, 6: 0.7}  # by the number of coordinates
 NOISE = 0.3  # sd, in sd of f
 CHUNK = 4096
+FEW_BATCHES = 2.0  # C over a million candidates, where a decision costs most
 Found = dict[str, Any]
 
 
@@ -69,10 +70,13 @@ def random_path(d: int, n: int, seed: int) -> tuple[Array, Array]:
     return x, np.concatenate(parts)
 
 
-def finite_run(d: int, n: int, evaluations: int, is_known: bool, seed: int) -> Found:
+def finite_run(
+    d: int, n: int, evaluations: int, is_known: bool, seed: int, staleness: float | str = "auto"
+) -> Found:
     """mini-GP-UCB over ``n`` candidates."""
     x, f = random_path(d, n, seed)
-    return over_table("mini-gp-ucb", told(d) if is_known else {}, x, f, NOISE, evaluations, seed)
+    settings = {"staleness": staleness} | (told(d) if is_known else {})
+    return over_table("mini-gp-ucb", settings, x, f, NOISE, evaluations, seed)
 
 
 def told(d: int) -> dict[str, float]:
@@ -168,12 +172,10 @@ def direct_run(d: int, n: int, evaluations: int, form: str, seed: int) -> Found:
     counts: list[int] = []
     while spent < evaluations:
         start = time.perf_counter()
-        score = UCB(0.5 * finite_beta(n, len(rows) + 1, 0.1))
+        score = UCB(0.5 * finite_beta(n, spent + 1, 0.1))
         row = posterior.argmax(score, score.bound)
-        staleness = scheduled_staleness(len(set(rows)), d, early=1.1, late=math.sqrt(2.0))
-        staleness = min(staleness, free_staleness(1.0, noise))
         variance = float(posterior.predict(x[row : row + 1])[1][0]) ** 2
-        count = int(repeats(variance, noise, staleness, evaluations - spent))
+        count = int(repeats(variance, noise, FEW_BATCHES, evaluations - spent))
         took = time.perf_counter() - start
         outcome = batch(float(f[row]), NOISE, count, seed, len(rows))
         start = time.perf_counter()
@@ -217,12 +219,10 @@ def naive_choices(d: int, n: int, evaluations: int, seed: int) -> Found:
     spent = 0
     while spent < evaluations:
         mean, variance = moments(cross, candidates, totals, often, noise)
-        beta = 0.5 * finite_beta(n, len(rows) + 1, 0.1)
+        beta = 0.5 * finite_beta(n, spent + 1, 0.1)
         upper = mean + beta * np.sqrt(variance)
         row = int(np.argmax(upper >= upper.max() - 1e-9))
-        staleness = 1.1 if len(candidates) < 10 * d else math.sqrt(2.0)
-        staleness = min(staleness, math.sqrt(1.0 + 1.0 / noise))
-        stay = math.floor((staleness**2 - 1.0) * noise / float(variance[row]))
+        stay = math.floor((FEW_BATCHES**2 - 1.0) * noise / float(variance[row]))
         count = min(max(stay, 1), evaluations - spent)
         if row not in candidates:
             candidates.append(row)
