@@ -1,8 +1,9 @@
 """What mini-GP costs: a million evaluations, ten million over a million candidates, and peers.
 
-Writes ``mini_gp_scaling_PART.md`` and ``.csv`` of each of its three parts. Three sizes: ``--quick`` (three minutes), the default (25 minutes), ``--full``; the first and the last
-have files of their own. Overhead is wall-clock time in ask and tell, on one BLAS thread; every
-run has a process of its own, whose peak memory includes Python, the problem and all else.
+Writes ``mini_gp_scaling_PART.md`` and ``.csv`` of each of its three parts. Three sizes:
+``--quick`` (three minutes), the default (25 minutes), ``--full``; the first and the last have
+files of their own. Overhead is wall-clock time in ask and tell, on one BLAS thread; every run
+has a process of its own, whose peak memory includes Python, the problem and all else.
 """
 
 from __future__ import annotations
