@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bbopt import checks, seeding
+from bbopt import seeding
 from bbopt.base import Optimizer
 from bbopt.budget import Budget
 from bbopt.errors import UsageError
@@ -121,8 +121,9 @@ class MiniGP(Optimizer):
     """Decides, repeats, learns; what is maximised is up to the subclass.
 
     Failures and infeasible trials: a candidate that has given no feasible value counts as one
-    observation of the worst mean seen, until it gives a value. One that failed three times in a
-    row is left alone while there are others.
+    observation at the lower quartile of the means seen, until it gives a value: near enough for
+    the search to follow a border, low enough not to cross it often. One that failed three times
+    in a row is left alone while there are others.
     """
 
     Settings = MiniGPSettings
@@ -131,14 +132,17 @@ class MiniGP(Optimizer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         o = self.settings
-        if isinstance(o.staleness, str):
-            checks.one_of("staleness", o.staleness, ("auto",))
+        who = f"optimizer {self.name!r}"
+        if o.staleness != "auto" and isinstance(o.staleness, str):
+            raise UsageError(
+                f"{who}: staleness must be 'auto' or a number in [1.0, 100.0], got {o.staleness!r}"
+            )
         if o.lengthscale is not None and o.noise is None:
-            raise UsageError("noise must be given where the lengthscale is, got None")
+            raise UsageError(f"{who}: noise must be given where the lengthscale is, got None")
         if o.lengthscale is not None and o.heteroscedastic:
             raise UsageError(
-                "heteroscedastic must be False where the lengthscale is given: the noise of each "
-                "candidate is learned with the other hyper-parameters, got True"
+                f"{who}: heteroscedastic must be False where the lengthscale is given: the noise "
+                "of each candidate is learned with the other hyper-parameters, got True"
             )
         self._domain = domain_of(self.spec)
         encoding = self._domain.encoding
@@ -190,8 +194,10 @@ class MiniGP(Optimizer):
         limit = UNLIMITED if left.evaluations is None else left.evaluations
         is_exact = self._surrogate.is_deterministic
         if left.switches == 0 and self._last is not None:
-            if is_exact and self._last.x.tobytes() in self._taken(pending):
-                return None  # it would be evaluated again, and nothing learned
+            is_endless = (left.evaluations, left.cost, left.seconds) == (None, None, None)
+            if is_endless or (is_exact and self._last.x.tobytes() in self._taken(pending)):
+                return None  # nothing would end the run, or be learned
+            self._surrogate.refit_if_due(rng)
             place, count = self._last, limit if left.evaluations is not None else 1
         elif self._is_starting(left):
             place, count = self._start(), 1
@@ -349,16 +355,26 @@ class MiniGP(Optimizer):
     # -- answers
 
     def _best(self) -> Best | None:
-        """The candidate with the best lower confidence bound, and the posterior there."""
-        j = None if self.spec.deterministic else self._best_point()
+        """The candidate with the best posterior mean, and the posterior there.
+
+        Until there are repeats to learn the noise from, the value is the mean observed there:
+        the sd of the posterior would be the prior's word. Where repeats contradict the noise
+        that was learned, the base class's choice by observed means holds.
+        """
+        surrogate = self._surrogate
+        j = None if self.spec.deterministic or surrogate.is_contradicted else self._best_point()
         if j is None:
             return super()._best()
-        surrogate = self._surrogate
+        data = surrogate.data
+        count = int(data.count[j])
+        if surrogate.learns and not surrogate.knows_noise:
+            stderr = math.sqrt(float(data.m2[j]) / (count - 1) / count) if count > 1 else None
+            return Best(self._params[j], -float(data.mean[j]), stderr, count)
         mean, sd = surrogate.at_points()
         value, stderr = surrogate.loss(float(mean[j]), float(sd[j]))
-        observed = -surrogate.data.mean  # a smooth model may overshoot all of them
-        value = min(max(value, float(observed.min())), float(observed.max()))
-        return Best(self._params[j], value, stderr, int(surrogate.data.count[j]))
+        # a smooth model may overshoot all that was observed
+        value = min(max(value, -float(data.mean.max())), -float(data.mean.min()))
+        return Best(self._params[j], value, stderr, count)
 
     def _best_point(self) -> int | None:
         """Its index among the points of the surrogate; None before anything was learned."""
@@ -385,7 +401,7 @@ class MiniGP(Optimizer):
         beta = self._beta() or 1.0
         mean, sd = surrogate.at_points()
         rng = seeding.stream(self.seed, f"{self.name} gap", worker=self.worker)
-        top = self._domain.choose(UCB(beta), surrogate.posterior, (), Preference(), rng)
+        top = self._domain.choose(UCB(beta), surrogate.observed(), (), Preference(), rng)
         highest = max(top.mean + beta * math.sqrt(top.variance), float(np.max(mean + beta * sd)))
         gap = surrogate.loss(0.0, highest - float(mean[j] - beta * sd[j]))[1]
         return {

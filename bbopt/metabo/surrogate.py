@@ -20,6 +20,7 @@ from bbopt.metabo.hyperparameters import (
     is_deterministic,
     local_noise,
     refit_due,
+    within_variance,
 )
 from bbopt.metabo.kernels import RBF, Kernel, Matern52
 from bbopt.metabo.posterior import Posterior
@@ -36,6 +37,12 @@ EXACT = 1e-6
 
 MANY = 500_000
 """Candidates from which on memory decides: one row a unique point is kept, not one a batch."""
+
+FAILED = 0.25
+"""Quantile of the means seen at which a failed point counts as one observation."""
+
+REPEATS_FOR_NOISE = 10
+"""Repeats, of all points together, that tell the noise to within a factor of 2."""
 
 N_STARTS, N_STARTS_LATER = 4, 2
 """Starts of the first fit of hyper-parameters, and of later ones."""
@@ -170,7 +177,23 @@ class Surrogate:
         u = len(self.data)
         if not self.learns or u < 2:
             return False
-        return self._fitted == (0, 0) or refit_due(self.n_batches, u, *self._fitted)
+        if self._fitted == (0, 0) or refit_due(self.n_batches, u, *self._fitted):
+            return True
+        return self.is_contradicted and self.n_batches > self._fitted[0]
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether repeats show another noise than the one that was learned, by a factor of 2."""
+        if not self.knows_noise or self.is_deterministic:
+            return False
+        within = within_variance(self.data) or 0.0
+        ratio = within / self._scale.scale**2 / self.noise
+        return not 0.5 <= ratio <= 2.0
+
+    @property
+    def knows_noise(self) -> bool:
+        """Whether enough repeats were seen to learn the noise from; else the prior says it."""
+        return self.learns and int(np.sum(self.data.count - 1)) >= REPEATS_FOR_NOISE
 
     def refit_if_due(self, rng: np.random.Generator) -> None:
         """Learn the hyper-parameters anew when enough has come since the last time."""
@@ -250,13 +273,17 @@ class Surrogate:
         form = "unique" if n >= MANY else "rows"
         return Posterior(self.kernel, self.noise, candidates=self._candidates, form=form)
 
-    def _computed(self) -> Posterior:
+    def observed(self) -> Posterior:
+        """The posterior of what was observed alone, without what stands for failures."""
+        return self._computed([]) if self._failed else self.posterior
+
+    def _computed(self, failed: list[Place] | None = None) -> Posterior:
         posterior = self._prior()
         data = self._standardised()
-        failed = list(self._failed.values())
-        worst = float(data.mean.min()) if len(data) else 0.0
+        failed = list(self._failed.values()) if failed is None else failed
+        low = float(np.quantile(data.mean, FAILED)) if len(data) else 0.0
         count = np.concatenate([data.count, np.ones(len(failed), dtype=np.int64)])
-        mean = np.concatenate([data.mean, np.full(len(failed), worst)])
+        mean = np.concatenate([data.mean, np.full(len(failed), low)])
         m2 = np.concatenate([data.m2, np.zeros(len(failed))])
         noise = np.full(len(count), self.noise)
         if self._point_noise is not None:

@@ -69,8 +69,8 @@ def moonshot_page(records: list[Record]) -> str:
         "## Ten million evaluations over a million candidates",
         "",
         f"The registered `mini-gp-ucb` over a table of {records[0].found['candidates']:,} rows "
-        "given as columns, hyper-parameters known, C = 2 (`staleness=2`), 10^7 evaluations; else "
-        "as in a million evaluations.",
+        "given as columns, hyper-parameters known, C = 2 and β = 3 (`staleness`, `beta`), 10^7 "
+        "evaluations; else as in a million evaluations.",
         "",
         cost_table(
             [r for r in records if r.part == "moonshot"], lambda _: MOONSHOT_GOAL, MEMORY_GOAL

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from threadpoolctl import threadpool_limits
 import bbopt
 from bbopt import seeding
 from bbopt.metabo import Matern52, Posterior
-from bbopt.metabo.confidence import finite_beta
 from bbopt.metabo.criteria import UCB
 from bbopt.metabo.repeats import repeats
 from bbopt.space import Array
@@ -31,7 +31,7 @@ from parts.bandits import path
 LENGTHSCALES = {2: 0.2, 6: 0.7}  # by the number of coordinates
 NOISE = 0.3  # sd, in sd of f
 CHUNK = 4096
-FEW_BATCHES = 2.0  # C over a million candidates, where a decision costs most
+FEW_BATCHES = {"staleness": 2.0, "beta": 3.0}  # over a million candidates a decision is dear
 Found = dict[str, Any]
 
 
@@ -71,11 +71,16 @@ def random_path(d: int, n: int, seed: int) -> tuple[Array, Array]:
 
 
 def finite_run(
-    d: int, n: int, evaluations: int, is_known: bool, seed: int, staleness: float | str = "auto"
+    d: int,
+    n: int,
+    evaluations: int,
+    is_known: bool,
+    seed: int,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Found:
     """mini-GP-UCB over ``n`` candidates."""
     x, f = random_path(d, n, seed)
-    settings = {"staleness": staleness} | (told(d) if is_known else {})
+    settings = dict(settings) | (told(d) if is_known else {})
     return over_table("mini-gp-ucb", settings, x, f, NOISE, evaluations, seed)
 
 
@@ -172,10 +177,10 @@ def direct_run(d: int, n: int, evaluations: int, form: str, seed: int) -> Found:
     counts: list[int] = []
     while spent < evaluations:
         start = time.perf_counter()
-        score = UCB(0.5 * finite_beta(n, spent + 1, 0.1))
+        score = UCB(FEW_BATCHES["beta"])
         row = posterior.argmax(score, score.bound)
         variance = float(posterior.predict(x[row : row + 1])[1][0]) ** 2
-        count = int(repeats(variance, noise, FEW_BATCHES, evaluations - spent))
+        count = int(repeats(variance, noise, FEW_BATCHES["staleness"], evaluations - spent))
         took = time.perf_counter() - start
         outcome = batch(float(f[row]), NOISE, count, seed, len(rows))
         start = time.perf_counter()
@@ -219,10 +224,9 @@ def naive_choices(d: int, n: int, evaluations: int, seed: int) -> Found:
     spent = 0
     while spent < evaluations:
         mean, variance = moments(cross, candidates, totals, often, noise)
-        beta = 0.5 * finite_beta(n, spent + 1, 0.1)
-        upper = mean + beta * np.sqrt(variance)
+        upper = mean + FEW_BATCHES["beta"] * np.sqrt(variance)
         row = int(np.argmax(upper >= upper.max() - 1e-9))
-        stay = math.floor((FEW_BATCHES**2 - 1.0) * noise / float(variance[row]))
+        stay = math.floor((FEW_BATCHES["staleness"] ** 2 - 1.0) * noise / float(variance[row]))
         count = min(max(stay, 1), evaluations - spent)
         if row not in candidates:
             candidates.append(row)

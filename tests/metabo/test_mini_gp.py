@@ -418,7 +418,7 @@ def test_a_deterministic_objective_is_found_out_and_no_longer_repeated():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"staleness": "x"}, "staleness must be one of 'auto', got 'x'"),
+        ({"staleness": "x"}, "staleness must be 'auto' or a number in .*, got 'x'"),
         ({"staleness": 0.9}, r"staleness must be a finite number in \[1.0, 100.0\], got 0.9"),
         ({"rounding": "up"}, "rounding must be one of 'floor', 'plus1'"),
         ({"lengthscale": 0.2}, "noise must be given where the lengthscale is"),

@@ -155,7 +155,7 @@ def test_losses_beyond_all_measure_leave_the_model_finite():
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["table", "box"])
-def test_a_failed_point_counts_as_one_observation_of_the_worst_mean(table):
+def test_a_failed_point_counts_as_one_observation_at_the_lower_quartile_of_the_means(table):
     failed, told = make(table=table), make(table=table)
     for surrogate in (failed, told):
         tell(surrogate, 0, [1.0, 1.4], table)
@@ -163,7 +163,7 @@ def test_a_failed_point_counts_as_one_observation_of_the_worst_mean(table):
         tell(surrogate, 2, [-1.0], table)
     failed.fail(place(7, table))
     failed.fail(place(7, table))  # failing again says nothing new
-    tell(told, 7, [4.0], table)  # the worst mean of a point, not the worst value
+    tell(told, 7, [2.6], table)  # the means are 1.2, 4 and -1, halfway between the worse two
     np.testing.assert_allclose(
         failed.posterior.predict(ROWS), told.posterior.predict(ROWS), atol=1e-10
     )
@@ -195,7 +195,7 @@ def test_a_failure_at_a_point_with_values_takes_nothing_from_them(table):
     assert np.array_equal(before, surrogate.posterior.predict(ROWS))
 
 
-def test_the_worst_mean_is_that_of_today():
+def test_the_quartile_is_that_of_the_means_of_today():
     surrogate, told = make(), make()
     surrogate.fail(place(7))
     assert np.allclose(surrogate.posterior.mean, 0.0)  # before any value: the prior mean
@@ -205,7 +205,7 @@ def test_the_worst_mean_is_that_of_today():
             tell(model, row, [loss])
     surrogate.fail(place(8))  # computes anew
     for row in (7, 8):
-        tell(told, row, [9.0])
+        tell(told, row, [7.0])  # a quarter of the way from 9 to 1
     np.testing.assert_allclose(surrogate.posterior.mean, told.posterior.mean, atol=1e-10)
 
 
@@ -254,7 +254,8 @@ def test_hyper_parameters_are_fitted_when_that_is_due_and_only_then(monkeypatch)
     for _ in range(120):
         tell(surrogate, int(draws.integers(25)), draws.normal(size=2))
         batches, u = surrogate.n_batches, len(surrogate.data)
-        if u >= 2 and (not expected or refit_due(batches, u, *expected[-1])):
+        is_due = not expected or refit_due(batches, u, *expected[-1])
+        if u >= 2 and (is_due or surrogate.is_contradicted):
             expected.append((batches, u))
         surrogate.refit_if_due(rng())
         surrogate.refit_if_due(rng())  # at once again: nothing came since

@@ -79,6 +79,8 @@ class Posterior:
         candidates: npt.ArrayLike | None = None,
         form: str = "rows",
     ) -> None:
+        if not isinstance(kernel, Kernel):
+            raise UsageError(f"kernel must be an RBF or Matern52, got {kernel!r}")
         self.kernel = kernel
         self.noise = _positive("noise", noise)
         self._observations: Observations | None = None
