@@ -21,7 +21,6 @@ from bbopt.metabo.hyperparameters import (
     within_variance,
 )
 from bbopt.metabo.posterior.observations import Observations, moments
-from bbopt.trial import Outcome
 
 
 def rng():
@@ -206,10 +205,11 @@ def test_an_objective_is_deterministic_only_on_enough_evidence(statistics, expec
 
 
 def test_equal_values_are_deterministic_though_their_mean_is_rounded():
-    outcomes = [Outcome([v] * n) for v in rng().normal(size=100) for n in (3, 7, 100)]
-    assert any(outcome.m2 > 0.0 for outcome in outcomes)
-    x = np.arange(len(outcomes))[:, None] / len(outcomes)
-    assert is_deterministic(observe(x, [(o.count, o.mean, o.m2) for o in outcomes]))
+    equal = [(n, v, n * np.spacing(abs(v)) ** 2) for v in rng().normal(size=100) for n in (3, 100)]
+    x = np.arange(len(equal))[:, None] / len(equal)
+    assert is_deterministic(observe(x, equal))
+    noisy = [(n, v, n * (1e-6 * v) ** 2) for n, v, _ in equal]
+    assert not is_deterministic(observe(x, noisy))
 
 
 def test_standardised_means_have_mean_zero_and_variance_one():
