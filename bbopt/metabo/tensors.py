@@ -41,7 +41,7 @@ def covariance(kernel: Kernel, X: Tensor, Y: Tensor) -> Tensor:  # noqa: N803
 def lengthscales(kernel: Kernel) -> Array:
     """One for all coordinates, ``(1,)``, or one a coordinate, ``(d,)``."""
     scales: Array = np.asarray(kernel.lengthscales, dtype=np.float64)
-    groups = getattr(kernel, "groups", None)
+    groups = kernel.groups
     return scales if groups is None else scales[list(groups)]
 
 

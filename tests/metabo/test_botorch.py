@@ -125,8 +125,6 @@ def test_batches_of_points_have_the_kernel_of_each(kernel):
 
 
 def test_coordinates_of_one_group_share_a_lengthscale(kernel):
-    if "groups" not in type(kernel).__dataclass_fields__:
-        pytest.skip("kernels have no groups")
     grouped = type(kernel)([0.2, 0.7], 1.5, groups=(0, 1, 1))
     x = random_points(8, 3)
     plain = type(kernel)([0.2, 0.7, 0.7], 1.5)
