@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, final
 
@@ -17,6 +16,7 @@ from bbopt.archive import Archive
 from bbopt.budget import Budget
 from bbopt.errors import UnsupportedSpec, UsageError
 from bbopt.settings import NoSettings
+from bbopt.settings import to_json as settings_to_json
 from bbopt.space import Params
 from bbopt.spec import Spec
 from bbopt.trial import NO_USAGE, NOTHING, Best, Outcome, Trial, Usage
@@ -72,6 +72,8 @@ class Optimizer(ABC):
     """Whether it has ``solve``, for methods whose step is thousands of queries."""
     confirm: ClassVar[float] = 0.0
     """The share of the evaluations that a run keeps back to re-evaluate the best few."""
+    asks_initial: ClassVar[bool] = False
+    """Whether it asks the space's ``initial`` first by itself, in a manner of its own."""
     uses_candidates: ClassVar[bool] = False
     """Whether it proposes only rows of ``spec.candidates``."""
     Settings: ClassVar[type[Any]] = NoSettings
@@ -102,6 +104,8 @@ class Optimizer(ABC):
         self.proposer = proposer
         self.next_number = 0
         """The number of the next trial; a run sets it where it numbered trials itself."""
+        self.gave_up: str | None = None
+        """Why the last ask gave nothing, where there was more to propose: a stop reason."""
         self._check_spec()
         self._pending: dict[int, Trial] = {}
         self._archive = self._new_archive()
@@ -132,7 +136,7 @@ class Optimizer(ABC):
         left = Budget() if left is None else left
         trials: list[Trial] = []
         start = self.next_number
-        if not self._first_asked and self.space.initial is not None:
+        if not (self._first_asked or self.asks_initial) and self.space.initial is not None:
             trials = [self._new_trial(self.space.initial)]
         if len(trials) < n:
             trials += self._ask(n - len(trials), left)
@@ -340,7 +344,7 @@ class Optimizer(ABC):
             "name": self.name,
             "seed": self.seed,
             "worker": self.worker,
-            "settings": json.loads(json.dumps(asdict(self.settings))),
+            "settings": settings_to_json(self.settings),
         }
 
     def _replay_event(self, event: Sequence[Any]) -> None:
@@ -367,6 +371,8 @@ class Problem(ABC):
     """How many repeats one call of ``evaluate`` takes; more than 1 where vectorised."""
     needs_llm: bool = False
     """Whether it calls a language model; it is then evaluated in threads of this process."""
+    llm: Any = None
+    """The :class:`bbopt.llm.Client` that it calls; set by the run where it is None."""
     optimum: float | None = None
     """The best value there is, where it is known."""
     evaluate_array: Callable[[np.ndarray, int, np.random.Generator], np.ndarray] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -78,6 +79,19 @@ def describe(settings_class: type[Any]) -> list[dict[str, Any]]:
         }
         for f in fields(settings_class)
     ]
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+    """The settings as JSON values; a callable is its qualified name."""
+    values = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    plain = {name: _name(v) if callable(v) else v for name, v in values.items()}
+    jsonable: dict[str, Any] = json.loads(json.dumps(plain))
+    return jsonable
+
+
+def _name(thing: Any) -> str:
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _checked(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:

@@ -7,7 +7,6 @@ import platform
 import re
 import shlex
 import sys
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from bbopt.base import Optimizer, Problem
 from bbopt.errors import UsageError
 from bbopt.running.storage import FORMAT, StudyLog
+from bbopt.settings import to_json
 
 _PACKAGES = ("bbopt", "numpy", "scipy", "scikit-learn", "optuna", "cma", "cmaes", "torch")
 
@@ -25,7 +25,7 @@ def metadata(problem: Problem, optimizer: Optimizer) -> dict[str, Any]:
         "problem": problem.name,
         "arguments": dict(problem.arguments),
         "optimizer": optimizer.name,
-        "settings": asdict(optimizer.settings),
+        "settings": to_json(optimizer.settings),
         "seed": optimizer.seed,
         "worker": optimizer.worker,
         "command": command_line(),

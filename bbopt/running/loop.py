@@ -8,14 +8,14 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bbopt import checks, registry
 from bbopt.base import Optimizer, Problem
 from bbopt.budget import Budget
 from bbopt.errors import UnsupportedSpec, UsageError
 from bbopt.function import FunctionProblem
-from bbopt.running import mpirun
+from bbopt.running import language, mpirun
 from bbopt.running.confirm import confirm as confirm_best
 from bbopt.running.identity import identify, metadata, stored_seed
 from bbopt.running.options import Callback, Options, RunArguments
@@ -31,6 +31,9 @@ from bbopt.running.warm_start import Finished, read_warm_start, tell_warm_start
 from bbopt.space import Space
 from bbopt.spec import Direction, Spec
 
+if TYPE_CHECKING:
+    from bbopt.llm import Client
+
 logger = logging.getLogger("bbopt")
 
 AUTO_NUMERIC = "optuna:tpe"
@@ -43,6 +46,7 @@ def run(
     budget: Budget | int | str | dict[str, Any],
     *,
     settings: Mapping[str, Any] | None = None,
+    llm: Client | None = None,
     jobs: int = 1,
     executor: Executor | None = None,
     in_flight: int | None = None,
@@ -76,6 +80,10 @@ def run(
         ``"evaluations=100,seconds=600"``.
     settings : mapping, optional
         Of an optimizer that is given by name.
+    llm : bbopt.llm.Client, optional
+        The language model of an optimizer that is given by name, and of a problem that needs
+        one; held to the budget. Without it the problem's own ``propose`` is used, where it has
+        one. With a storage, every reply is recorded beside it and never paid for twice.
     jobs : int
         Evaluations at once: 1 evaluates in this process, more in replaceable processes
         (coroutines and problems that call language models: in this process).
@@ -147,6 +155,7 @@ def run(
     if settings and not isinstance(optimizer, str):
         raise UsageError("settings must be left out where the optimizer is an instance")
     settings = dict(settings or {})
+    client = language.model_of(problem, optimizer, llm)
     options = Options(
         budget=Budget.parse(budget),
         jobs=jobs,
@@ -183,7 +192,7 @@ def run(
             if comm is not None:
                 stored = comm.bcast(stored, root=0)
             given = stored if seed is None and isinstance(optimizer, str) else seed
-            chosen = _build(optimizer, settings, problem.spec, given, worker)
+            chosen = _build(optimizer, settings, problem, given, worker, llm)
             if log is not None and (chosen.next_number or chosen.best is not None):
                 raise UsageError(
                     "optimizer must be fresh where there is a storage: replay fills it"
@@ -193,6 +202,10 @@ def run(
             if log is not None:
                 identify(log, problem, about)
                 kept = _snapshots(log, chosen, snapshots)
+                if client is not None:
+                    language.record(client, log, snapshots)
+            if client is not None:
+                client.ledger.limit(options.budget)
             show = None
             if progress and is_writer:
                 show = stack.enter_context(Progress(_title(about), options.budget))
@@ -200,7 +213,7 @@ def run(
                 rounds = Rounds(problem, chosen, options, log, kept, show, comm)
                 return run_rounds(rounds, about, earlier)
             session = Session(problem, chosen, options, log=log, snapshots=kept, progress=show)
-            return _search(session, about, earlier, str(warm_start))
+            return _search(session, about, earlier, str(warm_start), client)
 
     if mpirun.n_ranks() == 1:
         return here(options)
@@ -303,12 +316,17 @@ def _goes_by_rounds(problem: Problem, options: Options) -> bool:
 def _build(
     optimizer: Optimizer | str,
     settings: Mapping[str, Any],
-    spec: Spec,
+    problem: Problem,
     seed: int | None,
     worker: int,
+    llm: Client | None,
 ) -> Optimizer:
+    spec = problem.spec
     if isinstance(optimizer, str):
-        return registry.optimizer(optimizer, spec, seed=seed or 0, worker=worker, **settings)
+        proposer = problem.propose if llm is None else None
+        return registry.optimizer(
+            optimizer, spec, seed=seed or 0, worker=worker, llm=llm, proposer=proposer, **settings
+        )
     if seed not in (None, optimizer.seed):
         raise UsageError(f"seed must be that of the optimizer, {optimizer.seed}, got {seed!r}")
     if worker != optimizer.worker:
@@ -328,12 +346,17 @@ def _snapshots(log: StudyLog, optimizer: Optimizer, folder: str | Path | None) -
 
 
 def _search(
-    session: Session, about: dict[str, Any], earlier: Sequence[Finished], warm_start: str
+    session: Session,
+    about: dict[str, Any],
+    earlier: Sequence[Finished],
+    warm_start: str,
+    client: Client | None,
 ) -> Result:
     """Restore, search, confirm, and gather the result; ``earlier`` comes from ``warm_start``."""
     log, optimizer = session.log, session.optimizer
     if log is not None:
-        restore(session, log.rows())
+        with language.only_recorded(client):
+            restore(session, log.rows())
     if earlier:
         tell_warm_start(session, earlier, warm_start)
     with session, interruptible(session.interrupt):

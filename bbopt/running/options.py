@@ -98,6 +98,7 @@ class RunArguments(TypedDict, total=False):
     """The keyword arguments of :func:`bbopt.run`, for functions that pass them on."""
 
     settings: Mapping[str, Any] | None
+    llm: Any
     jobs: int
     executor: Executor | None
     in_flight: int | None

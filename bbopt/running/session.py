@@ -181,7 +181,7 @@ class Session:
             self.admit_ask(asked, n, left)
         elif not self.open:
             refused = [axis for axis in ("llm_calls", "tokens") if getattr(left, axis) == 0]
-            self.stop = refused[0] if refused else "exhausted"
+            self.stop = refused[0] if refused else self.optimizer.gave_up or "exhausted"
 
     def _n_wanted(self) -> int:
         if self.options.in_flight is not None:

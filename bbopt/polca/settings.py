@@ -1,0 +1,66 @@
+"""The settings of ``polca``, and what they are where they are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bbopt.settings import setting
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "bbopt": {
+        "n_parents": 5,
+        "minibatch": 2,
+        "epsilon": 0.1,
+        "ucb_scale": 0.5,
+        "evaluate_again": True,
+        "reserve": True,
+        "confirm": 0.1,
+    },
+    "paper": {
+        "n_parents": 5,
+        "minibatch": 2,
+        "epsilon": 0.1,
+        "ucb_scale": 0.0,
+        "evaluate_again": False,
+        "reserve": False,
+        "confirm": 0.0,
+    },
+}
+"""What the settings that are None stand for; ``confirm`` is the share of a run's evaluations."""
+
+
+@dataclass(frozen=True)
+class PolcaSettings:
+    """Settings of ``polca``; None is what the variant has."""
+
+    variant: str = setting(
+        "bbopt", "what the settings left out stand for", choices=("bbopt", "paper")
+    )
+    n_parents: int | None = setting(None, "k: candidates proposed from in a round", low=1)
+    minibatch: int | None = setting(None, "m: evaluations of a candidate in a round", low=1)
+    n_proposals: int = setting(1, "p: proposals from a parent and minibatch", low=1)
+    epsilon: float | None = setting(
+        None, "ε: proposals within that distance of a known candidate are refused", low=0.0
+    )
+    distance: str | Callable[..., Any] = setting(  # noqa: RUF009
+        "ngrams",
+        "'ngrams' (of unit hashed n-grams, in [0, 1.42]), or a callable (params, params) -> "
+        "(n, m), such as bbopt.polca.Embedding(embed)",
+    )
+    selection: str | Callable[..., Any] = setting(  # noqa: RUF009
+        "priority",
+        "how parents are chosen: 'priority', 'pareto' (best at some example), or a callable "
+        "(memory, k, free, rng) -> candidates",
+    )
+    ucb_scale: float | None = setting(
+        None, "c: width of the confidence bound, in sds of one evaluation; 0: the mean", low=0.0
+    )
+    evaluate_again: bool | None = setting(
+        None, "evaluate the candidate that a refused proposal was close to, one a round"
+    )
+    reserve: bool | None = setting(
+        None, "keep the last of the k places for the candidate evaluated least"
+    )
+    summary: bool = setting(True, "show every proposer a summary of all that was seen")
