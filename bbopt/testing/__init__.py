@@ -11,6 +11,7 @@ from bbopt.testing.doubles import (  # noqa: E402
     ShiftedProblem,
     SlowProblem,
 )
+from bbopt.testing.llm import HostileServer, ScriptedLLM  # noqa: E402
 from bbopt.testing.optimizers import OptimizerContract  # noqa: E402
 from bbopt.testing.problems import ProblemContract  # noqa: E402
 from bbopt.testing.spaces import SPACES  # noqa: E402
@@ -18,9 +19,11 @@ from bbopt.testing.spaces import SPACES  # noqa: E402
 __all__ = [
     "SPACES",
     "FlakyProblem",
+    "HostileServer",
     "NoisyProblem",
     "OptimizerContract",
     "ProblemContract",
+    "ScriptedLLM",
     "ShiftedProblem",
     "SlowProblem",
 ]

@@ -1,0 +1,19 @@
+"""Language models for optimizers: one client, budgeted and recorded."""
+
+from bbopt.llm.client import Client, Recording
+from bbopt.llm.exchange import FREE, ROLES, Answer, Backend, Price, Reply, Request
+from bbopt.llm.ledger import Charge, Ledger
+
+__all__ = [
+    "FREE",
+    "ROLES",
+    "Answer",
+    "Backend",
+    "Charge",
+    "Client",
+    "Ledger",
+    "Price",
+    "Recording",
+    "Reply",
+    "Request",
+]

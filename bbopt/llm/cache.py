@@ -1,0 +1,158 @@
+"""The recording of a run's requests and replies: one SQLite file.
+
+It is the cache that makes a resumed run pay nothing twice, and the tape that replays a run
+without any server. A charge is written down before its request is sent, so whatever a kill
+interrupts is still counted. Never in it: keys, or where the server is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bbopt.errors import StorageError
+from bbopt.llm.exchange import Reply, Request
+from bbopt.llm.ledger import Charge
+
+FORMAT = 1
+
+PATIENCE = 60.0
+"""Seconds to wait for another process that is writing."""
+
+_TABLES = """
+CREATE TABLE replies (
+  key TEXT PRIMARY KEY, model TEXT NOT NULL, failed INTEGER NOT NULL,
+  request TEXT NOT NULL, reply TEXT NOT NULL
+);
+CREATE TABLE charges (
+  id INTEGER PRIMARY KEY, role TEXT NOT NULL, calls INTEGER NOT NULL, attempts INTEGER NOT NULL,
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL,
+  estimated INTEGER NOT NULL
+);
+"""
+_CHARGE = tuple(Charge.__dataclass_fields__)
+
+
+class Cache:
+    """Requests, replies and charges in one file. Threads and processes may share it.
+
+    Parameters
+    ----------
+    path : path
+        Made if it is not there, with its folder.
+    must_exist : bool
+        Refuse a file that is not there.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be opened, read or written, or is something else.
+    """
+
+    def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
+        self.path = Path(path)
+        if must_exist and not self.path.is_file():
+            raise StorageError(f"{self.path}: no such recording")
+        self._lock = threading.RLock()
+        with self._named_errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = sqlite3.connect(
+                self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            )
+        self.close = weakref.finalize(self, self._file.close)
+        """Close the file."""
+        try:
+            self._prepare()
+        except StorageError:
+            self.close()
+            raise
+
+    def find(
+        self, request: Request, *, model: str | None = None, failures: bool = False
+    ) -> Reply | None:
+        """The recorded reply to a request.
+
+        Parameters
+        ----------
+        request : Request
+            As it was made then.
+        model : str, optional
+            Only a reply of this model; of any where None.
+        failures : bool
+            Whether a reply with an error counts.
+        """
+        query = "SELECT model, failed, reply FROM replies WHERE key = ?"
+        rows = self._all(query, (request.key,))
+        if not rows or (rows[0][1] and not failures) or model not in (None, rows[0][0]):
+            return None
+        return Reply.from_json(rows[0][2])
+
+    def keep(self, request: Request, reply: Reply, model: str) -> None:
+        """Record the final reply to a request, in place of an earlier one."""
+        row = (request.key, model, reply.error is not None, request.to_json(), reply.to_json())
+        self._write("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?)", row)
+
+    def totals(self) -> dict[str, Charge]:
+        """What each role has been charged, requests that a kill interrupted included."""
+        sums = ", ".join(f"SUM({name})" for name in _CHARGE)
+        rows = self._all(f"SELECT role, {sums} FROM charges GROUP BY role")
+        return {role: Charge(*numbers) for role, *numbers in rows}
+
+    def open_entry(self, role: str, charge: Charge) -> int:
+        """Write down, before a call, the most that it can cost; its number."""
+        names = ", ".join(("role", *_CHARGE))
+        marks = ", ".join("?" * (1 + len(_CHARGE)))
+        query = f"INSERT INTO charges ({names}) VALUES ({marks})"
+        return self._write(query, (role, *_numbers(charge)))
+
+    def close_entry(self, entry: int, charge: Charge) -> None:
+        """Replace what was written before the call by what it did cost."""
+        changes = ", ".join(f"{name} = ?" for name in _CHARGE)
+        self._write(f"UPDATE charges SET {changes} WHERE id = ?", (*_numbers(charge), entry))
+
+    def __len__(self) -> int:
+        [[count]] = self._all("SELECT COUNT(*) FROM replies")
+        return int(count)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        with self._named_errors(), self._lock:
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("BEGIN IMMEDIATE")  # two processes may make one file
+            [version] = self._file.execute("PRAGMA user_version").fetchone()
+            [tables] = self._file.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            if version == 0 and tables == 0:
+                for statement in _TABLES.split(";")[:-1]:
+                    self._file.execute(statement)
+                self._file.execute(f"PRAGMA user_version={FORMAT}")
+                version = FORMAT
+            self._file.execute("COMMIT")
+        if version != FORMAT:
+            raise StorageError(
+                f"{self.path}: this is no recording of format {FORMAT} (its format: {version})"
+            )
+
+    def _all(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        with self._named_errors(), self._lock:
+            return self._file.execute(query, values).fetchall()
+
+    def _write(self, query: str, values: tuple[Any, ...]) -> int:
+        with self._named_errors(), self._lock:
+            return self._file.execute(query, values).lastrowid or 0
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(f"{self.path}: {error}") from None
+
+
+def _numbers(charge: Charge) -> tuple[float, ...]:
+    return tuple(getattr(charge, name) for name in _CHARGE)
