@@ -105,7 +105,7 @@ class Player:
         for level in reversed(self.levels):
             mean = np.einsum("ia,ia->i", policy[level], grid[level])
             regrets[level] = grid[level] - mean[:, None]
-            values += np.bincount(self.parent[level], mean, minlength=len(values))
+            values += _totals(self.parent[level], mean, len(values))
         regrets[~self.legal] = 0.0
         return regrets
 
@@ -117,13 +117,18 @@ class Player:
             candidates = np.where(self.legal[level], grid[level], -np.inf)
             best = candidates.argmax(axis=1)
             policy[level][np.arange(len(best)), best] = 1.0
-            values += np.bincount(self.parent[level], candidates.max(axis=1), minlength=len(values))
+            values += _totals(self.parent[level], candidates.max(axis=1), len(values))
         return float(values[0]), self.plan(policy)
 
     def _grid(self, gains: Array) -> tuple[Array, Array]:
         """A copy of ``gains`` to add up in, and its view ``(n, 3)`` by information sets."""
         values = gains.copy()
         return values, values[1:].reshape(self.legal.shape)
+
+
+def _totals(where: Integers, amounts: Array, size: int) -> Array:
+    """``(size,)`` sums of the amounts that belong to each place."""
+    return np.asarray(np.bincount(where, amounts, minlength=size), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +156,7 @@ class Game:
         """Payoffs of each sequence ``(n_sequences,)`` of a player against the other's plan."""
         own, other = self.ends[player], self.ends[1 - player]
         signed = self.payoffs if player == 0 else -self.payoffs
-        size = self.players[player].n_sequences
-        gains: Array = np.bincount(own, signed * plan[other], minlength=size)
-        return gains
+        return _totals(own, signed * plan[other], self.players[player].n_sequences)
 
     def value(self, plans: Sequence[Array]) -> float:
         """What the first player gains on average when both play these plans."""
@@ -210,7 +213,7 @@ def poker(
     ends = np.hstack([[sequences[p][bets.last[p]] for p in (0, 1)] for bets in over])
     gains = np.hstack([bets.stake * bets.winner(deals // suits) for bets in over])
     pairs, which = np.unique(ends, axis=1, return_inverse=True)
-    payoffs = np.bincount(which.ravel(), gains / len(deals))
+    payoffs = _totals(which.ravel(), gains / len(deals), pairs.shape[1])
     return Game(players, pairs, payoffs, 1.0 + max_raises * sum(raises))
 
 
@@ -277,7 +280,8 @@ class _Bets:
         strength = ranks[:, :2].copy()
         if ranks.shape[1] == 3:
             strength[ranks[:, :2] == ranks[:, 2:]] += 1 + ranks.max()  # a pair beats all else
-        return np.sign(strength[:, 0] - strength[:, 1])
+        signs: Integers = np.sign(strength[:, 0] - strength[:, 1])
+        return signs
 
 
 def _with(pair: tuple[Any, Any], index: int, item: Any) -> tuple[Any, Any]:
