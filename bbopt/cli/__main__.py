@@ -25,6 +25,7 @@ COMMANDS = {
     "tell": ("experiment", "Report what came of the trial NUMBER that was carried out by hand."),
     "bench": ("bench", "Run a SUITE: every problem with every optimizer and every seed."),
     "report": ("bench", "Write the report of the bench in DIR as one page, and print its path."),
+    "llm": ("llm", "Language models: what a run would use."),
 }
 """Subcommand -> the module of this package that has it, and its line in ``bbopt --help``."""
 

@@ -136,12 +136,17 @@ class Answer:
 class Backend(Protocol):
     """What answers requests: a server, a model in this process, a script."""
 
-    model: str
-    """Its name, for people and for the recording."""
-    price: Price | None
-    """None where it is unknown."""
-    max_concurrent: int
-    """How many requests it is sent at once, >= 1."""
+    @property
+    def model(self) -> str:
+        """Its name, for people and for the recording."""
+
+    @property
+    def price(self) -> Price | None:
+        """None where it is unknown."""
+
+    @property
+    def max_concurrent(self) -> int:
+        """How many requests it is sent at once, >= 1."""
 
     def send(self, request: Request) -> Answer:
         """Ask; whatever goes wrong is an :class:`Answer`. Called from several threads."""

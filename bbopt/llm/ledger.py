@@ -109,7 +109,7 @@ class Ledger:
     """
 
     def __init__(self, prices: Mapping[str, Price | None]) -> None:
-        self._prices = dict(prices)
+        self.prices = dict(prices)
         self._spent: dict[str, Charge] = {}
         self._reserved: set[Reservation] = set()
         self._limit = Usage(math.inf, math.inf, math.inf)  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ class Ledger:
 
     def reserve(self, request: Request) -> Reservation | str:
         """Take the room for one call, or say which axis of the budget has none."""
-        prompt, price = most_prompt_tokens(request), self._prices.get(request.role)
+        prompt, price = most_prompt_tokens(request), self.prices.get(request.role)
         cost = price.of(prompt, request.max_tokens) if price else 0.0
         most = Charge(1, 1, prompt, request.max_tokens, cost, estimated=1)
         with self._lock:
@@ -229,7 +229,7 @@ class Ledger:
 
     def _ceiling(self, budget: Budget) -> Usage:
         if budget.cost is not None:
-            for role, price in self._prices.items():
+            for role, price in self.prices.items():
                 if price is None:
                     raise UsageError(
                         f"budget cost: the price of the model for the role {role!r} is unknown; "

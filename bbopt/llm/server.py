@@ -27,6 +27,8 @@ NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtoco
 """The HTTP client's errors after which no server has seen the request."""
 MOST_TOKENS = 10**9
 """A count above that is nonsense."""
+MOST_CHARACTERS_A_TOKEN = 64
+"""A reply that has more, on average, did not keep to max_tokens."""
 MOST_ADAPTATIONS = 8
 LEFT_OUT = "\n[... {} characters left out: the prompt is too long for this model ...]\n"
 
@@ -99,7 +101,7 @@ class Server:
             arguments = self._arguments(request, cut)
             try:
                 raw = self._opened(openai).chat.completions.with_raw_response.create(**arguments)
-                return self._read(raw.text)
+                return self._read(raw.text, request.max_tokens)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 refused = _refused_argument(error, arguments)
                 if refused is not None:
@@ -155,7 +157,7 @@ class Server:
             arguments["messages"] = _with_schema_in_prompt(arguments["messages"], schema)
         return {name: value for name, value in arguments.items() if name not in self._refused}
 
-    def _read(self, body: str) -> Answer:
+    def _read(self, body: str, max_tokens: int) -> Answer:
         """The answer in the body of a successful response, whatever it holds."""
         try:
             data = json.loads(body)
@@ -171,7 +173,9 @@ class Server:
         text = without_surrogates(self._without_key(content)) if isinstance(content, str) else ""
         is_cut = choice.get("finish_reason") == "length"
         problem: str | None = None
-        if is_cut:
+        if len(text) > MOST_CHARACTERS_A_TOKEN * max_tokens:
+            text, problem = "", f"the reply is longer than {max_tokens} tokens can be"
+        elif is_cut:
             problem = "the reply was cut off at max_tokens"
         elif not text.strip():
             problem = "the reply is empty"
