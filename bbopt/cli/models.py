@@ -66,8 +66,9 @@ def build_client(
             return None
         return Client(None, roles=sources, wait=0.0 if wait is None else wait)
     except BaseException:
-        for source in filter(None, built.values()):
-            source.close()
+        for source in built.values():
+            if source is not None:
+                source.close()
         raise
 
 
