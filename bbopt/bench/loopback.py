@@ -25,6 +25,7 @@ number of the request: it never depends on the prompt.
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import re
 import socket
@@ -165,7 +166,7 @@ class Loopback:
     def ledger(self) -> Ledger:
         """A copy of the ledger as it stands."""
         with self._lock:
-            return Ledger(**json.loads(json.dumps(asdict(self._ledger))))
+            return copy.deepcopy(self._ledger)
 
     def evaluate(self, text: str, example_ids: Sequence[int | None]) -> dict[str, list[Any]]:
         """The values of ``text`` on some examples (a repeat each), and what is said about them.
@@ -380,6 +381,8 @@ def _filled(schema: Any, name: str, text: str, root: Any, key: str = "") -> Any:
     if "anyOf" in schema:
         return _filled(schema["anyOf"][0], name, text, root, key)
     kind = schema.get("type", "object" if "properties" in schema else "string")
+    if isinstance(kind, list):
+        kind = kind[0]
     if kind == "object":
         parts = {k: {"type": "string"} for k in schema.get("required", ())}
         parts |= schema.get("properties", {})
