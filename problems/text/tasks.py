@@ -52,14 +52,13 @@ class TaskPrompt(SimulatedPrompt):
     task misses or is harmed by. ``test_value`` is the expected share of ``N_HELD_OUT`` other
     tasks drawn in the same way.
 
-    A subclass draws a task and one feedback (``draw_task``, ``named``).
+    A subclass draws a task and what is said on a failure, and knows what is best
+    (``draw_task``, ``remark``, ``find_best``).
 
     Parameters
     ----------
     language, initial, objective, improving, duplicates
         As for :class:`SimulatedPrompt`.
-    best : set of int
-        The statements in force in the best prompt.
     guessed : set of int
         The statements that the proposer can think of unprompted; the others it learns from
         hints alone.
@@ -67,6 +66,13 @@ class TaskPrompt(SimulatedPrompt):
         Probability in [0, 1].
     instance : int
         Which tasks are drawn, >= 0.
+
+    Attributes
+    ----------
+    tasks, held_out : list of Task
+        Those of ``truth``, whose numbers are the spec's examples, and those of ``test_value``.
+    best : set of int
+        The statements in force in the best prompt for ``tasks``.
     """
 
     description = "The instructions of an assistant who answers the customers of a shop."
