@@ -2,10 +2,10 @@
 
 What the kernel lets it read are the folders of the interpreter, what it lets it write the files
 of the scratch folder; a filter of system calls refuses sockets, processes and what reaches other
-processes (:mod:`bbopt.sandbox.restrict`). It stays the same user and sees which processes there
-are, and the filter is a list of what is refused: weaker than name spaces. Of the scratch folder
-only the size of each file is limited, and as root a program can start threads. Needs the
-packages ``landlock`` and ``pyseccomp``, and Linux 5.13 or newer.
+processes (:mod:`bbopt.sandbox.restrict`). It stays the same user, and the filter is a list of
+what is refused: weaker than name spaces. Of the scratch folder only the size of each file is
+limited, and as root a program can start threads. Needs the packages ``landlock`` and
+``pyseccomp``, and Linux 5.13 or newer.
 """
 
 from __future__ import annotations

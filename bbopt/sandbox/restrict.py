@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import errno
 import json
 import os
 import runpy
 import sys
 from contextlib import suppress
+from importlib import import_module
 
 CLONE_THREAD = 0x00010000
-ENOSYS, EPERM = 38, 1
 
 # What Landlock does not govern: who is reached from here, and the files' rights and owners.
 NETWORK = "socket socketpair connect bind listen accept accept4 sendto sendmsg sendmmsg"
@@ -33,9 +34,9 @@ SYSTEM = (
     "mount_setattr unshare setns swapon swapoff reboot kexec_load kexec_file_load init_module "
     "finit_module delete_module bpf perf_event_open userfaultfd io_uring_setup io_uring_enter "
     "io_uring_register add_key request_key keyctl syslog acct quotactl quotactl_fd sethostname "
-    "setdomainname settimeofday adjtimex clock_settime clock_adjtime iopl ioperm modify_ldt vhangup "
-    "shmget shmat shmctl semget semctl semop semtimedop msgget msgsnd msgrcv msgctl mq_open "
-    "mq_unlink memfd_secret lookup_dcookie nfsservctl personality"
+    "setdomainname settimeofday adjtimex clock_settime clock_adjtime iopl ioperm modify_ldt "
+    "vhangup shmget shmat shmctl semget semctl semop semtimedop msgget msgsnd msgrcv msgctl "
+    "mq_open mq_unlink memfd_secret lookup_dcookie nfsservctl personality"
 )
 
 
@@ -47,37 +48,37 @@ def drop_capabilities() -> None:
 
 def restrict_files(readable: list[str], scratch: str) -> None:
     """Leave the reading of some paths and the writing of files in one folder."""
-    from landlock import FSAccess, Ruleset
-
-    ruleset = Ruleset()
-    read = FSAccess.READ_FILE | FSAccess.READ_DIR
+    landlock = import_module("landlock")
+    access = landlock.FSAccess
+    ruleset = landlock.Ruleset()
+    read = access.READ_FILE | access.READ_DIR
     for path in [*readable, "/proc/self"]:
-        ruleset.allow(path, rules=read if os.path.isdir(path) else FSAccess.READ_FILE)
-    ruleset.allow(os.devnull, rules=FSAccess.READ_FILE | FSAccess.WRITE_FILE)
-    ruleset.allow("/dev/urandom", rules=FSAccess.READ_FILE)
+        ruleset.allow(path, rules=read if os.path.isdir(path) else access.READ_FILE)
+    ruleset.allow(os.devnull, rules=access.READ_FILE | access.WRITE_FILE)
+    ruleset.allow("/dev/urandom", rules=access.READ_FILE)
     # no folders or links: what is left behind is removed by a plain loop
-    ruleset.allow(
-        scratch, rules=read | FSAccess.WRITE_FILE | FSAccess.MAKE_REG | FSAccess.REMOVE_FILE
-    )
+    write = read | access.WRITE_FILE | access.MAKE_REG | access.REMOVE_FILE
+    ruleset.allow(scratch, rules=write)
     ruleset.apply()
 
 
 def restrict_calls() -> None:
     """Refuse the system calls that are named above, and signals to others."""
     # pyseccomp would start ldconfig, or a compiler, to look for its library
-    ctypes.util.find_library = {"seccomp": "libseccomp.so.2"}.get
-    from pyseccomp import ALLOW, ERRNO, MASKED_EQ, NE, Arg, SyscallFilter
-
-    calls = SyscallFilter(ALLOW)
-    refused = ERRNO(EPERM)
+    ctypes.util.find_library = lambda name: f"lib{name}.so.2" if name == "seccomp" else None
+    seccomp = import_module("pyseccomp")
+    calls = seccomp.SyscallFilter(seccomp.ALLOW)
+    refused = seccomp.ERRNO(errno.EPERM)
+    not_own = seccomp.Arg(0, seccomp.NE, os.getpid())
     for name in f"{NETWORK} {PROCESSES} {FILES} {SYSTEM}".split():
         with suppress(OSError):  # not a call of this architecture
             calls.add_rule(refused, name)
-    calls.add_rule(refused, "clone", Arg(0, MASKED_EQ, CLONE_THREAD, 0))
-    calls.add_rule(ERRNO(ENOSYS), "clone3")  # its flags are out of sight; libc falls back
+    calls.add_rule(refused, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    # the flags of clone3 are out of sight; libc falls back to clone
+    calls.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
     for name in ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
-        calls.add_rule(refused, name, Arg(0, NE, os.getpid()))
-    calls.add_rule(refused, "prlimit64", Arg(0, NE, 0))
+        calls.add_rule(refused, name, not_own)
+    calls.add_rule(refused, "prlimit64", seccomp.Arg(0, seccomp.NE, 0))
     calls.load()
 
 

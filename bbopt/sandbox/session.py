@@ -44,8 +44,8 @@ class Sandbox:
     source : str
         Python, run once at the start; it defines the functions.
     seconds : float
-        Total wall-clock time that the program may run, 0.001 to a million, from start to the last result
-        (starting the interpreter is not counted).
+        Wall-clock time that the program may run, loading and calls together, 0.001 to a
+        million; starting the interpreter is not counted.
     memory : int
         Bytes that it may map beyond the interpreter and numpy, >= 1 MiB.
     output : int
@@ -200,4 +200,6 @@ def _is_deeper(value: Any, depth: int) -> bool:
 def _printable(text: str) -> str:
     """A text that can be stored and sent: of bounded length, without control characters."""
     short = text[: LONGEST_COMPLAINT + 100].strip() or "the program failed and does not say why"
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in short)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in short
+    )
