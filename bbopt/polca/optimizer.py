@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ class Polca(Optimizer):
 
     def _ask(self, n: int, left: Budget) -> list[Trial]:
         self.gave_up = None
-        before, spent, barren = copy.copy(self._course), self._usage, 0
+        before, spent, barren = self._progress(), self._usage, 0
         if self.llm is not None:
             self.llm.ledger.allow(left)
         if not self._memory.params:
@@ -142,11 +142,13 @@ class Polca(Optimizer):
             else:
                 barren += 1
         if not trials:  # as if it had not been
-            self._course = before
-            started = [r for r in self._rounds if r >= before.round]
-            for number in started:
-                del self._rounds[number]
+            self._course, self._tally, self._rounds = before
         return trials
+
+    def _progress(self) -> tuple[Course, Tally, dict[int, Round]]:
+        """Copies of all that an ask without trials may have changed."""
+        rounds = {number: copy.copy(one) for number, one in self._rounds.items()}
+        return copy.copy(self._course), copy.copy(self._tally), rounds
 
     def _calls_left(self, left: Budget, spent: Usage) -> float:
         """How many requests may still be made in this ask, which began with ``spent``."""
@@ -175,8 +177,6 @@ class Polca(Optimizer):
         self._rounds[number] = Round(pairs)
         for place, pair in enumerate(pairs):
             job = self._job(pair.candidate, pair.examples, "parent", number, place)
-            if self._once:
-                pair.seen = self._known(pair)
             if job is not None:
                 self._rounds[number].waiting += 1
                 self._queue.append(job)
@@ -225,30 +225,33 @@ class Polca(Optimizer):
     def _job(
         self, candidate: int, examples: tuple[int, ...], kind: Kind, number: int, place: int = -1
     ) -> Job | None:
-        """What there is to evaluate; None where all of it is known for ever."""
+        """What there is to evaluate; None where all of it is known for ever, or soon."""
         if self._once:
-            known = self._memory.by_example[candidate]
+            coming = [j for j in (*self._queue, *self._out.values()) if j.candidate == candidate]
+            known = {*self._memory.by_example[candidate], *(e for j in coming for e in j.examples)}
             examples = tuple(dict.fromkeys(e for e in examples if e not in known))
-            if not examples and (self._examples or self._memory.count[candidate]):
+            if not examples and (self._examples or coming or self._memory.count[candidate]):
                 return None
         repeats = len(examples) or (1 if self._once else self._rule["minibatch"])
         return Job(candidate, examples, repeats, kind, number, place)
 
-    def _known(self, pair: Pair) -> list[list[Any]]:
-        """What earlier evaluations of a deterministic problem say of a pair."""
+    def _completed(self, pair: Pair) -> Pair:
+        """The pair with what other evaluations of a deterministic problem say of it."""
         known = self._memory.by_example[pair.candidate]
-        said = {r.example: r for r in self._memory.rollouts[pair.candidate]}
+        said = {r.example: r.to_json() for r in self._memory.rollouts[pair.candidate]}
+        said |= {example: [example, loss, told] for example, loss, told in pair.seen}
         if not pair.examples:
-            return [r.to_json() for r in said.values()]
-        return [
-            said[e].to_json() if e in said else [e, known[e][1], ""]
-            for e in dict.fromkeys(pair.examples)
-            if e in known
+            return replace(pair, seen=list(said.values()))
+        seen = [
+            said.get(e, [e, known[e][1], ""]) for e in dict.fromkeys(pair.examples) if e in known
         ]
+        return replace(pair, seen=seen)
 
     def _make_children(self, number: int, calls: float) -> bool:
         """Propose from a round's pairs and queue what is new; False where nobody answers."""
         this, course = self._rounds[number], copy.copy(self._course)
+        if self._once:
+            this.pairs = [self._completed(pair) for pair in this.pairs]
         if self.settings.summary and calls >= 2:
             self._summarize(course)
             calls -= 1
@@ -346,8 +349,6 @@ class Polca(Optimizer):
         if job.kind == "parent":
             this.waiting -= 1
             pair.seen += _rollouts(outcome, examples)
-            losses = [loss for _, loss, _ in pair.seen]
-            pair.loss = sum(losses) / len(losses) if losses else None
             return
         this.children -= 1
         if outcome.count and pair.loss is not None:

@@ -55,16 +55,19 @@ class Pair:
         The parent.
     examples : tuple of int
         The minibatch; empty where evaluations are not about examples.
-    loss : float or None
-        Mean loss of the parent on it; None while unknown.
     seen : list
         ``[example, loss, feedback]`` of each of its evaluations there.
     """
 
     candidate: int
     examples: tuple[int, ...]
-    loss: float | None = None
     seen: list[Any] = field(default_factory=list)
+
+    @property
+    def loss(self) -> float | None:
+        """Mean loss of the parent on the minibatch; None while unknown."""
+        losses = [loss for _, loss, _ in self.seen]
+        return sum(losses) / len(losses) if losses else None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that :meth:`from_json` reads back."""
