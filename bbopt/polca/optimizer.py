@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,16 +24,17 @@ import numpy as np
 from bbopt import checks, seeding
 from bbopt.base import Optimizer
 from bbopt.budget import Budget
+from bbopt.errors import UsageError
 from bbopt.polca import summarizer
 from bbopt.polca.embed import Distance, Embedding, hashed_ngrams
 from bbopt.polca.epsnet import colliding, farthest_first
 from bbopt.polca.memory import Memory
-from bbopt.polca.priority import Selection, pareto_front, top, ucb_priority
+from bbopt.polca.priority import Free, Selection, pareto_front, top, ucb_priority
 from bbopt.polca.proposer import Proposal, Request, Seen, make_proposer
 from bbopt.polca.rounds import Job, Kind, Pair, Round
 from bbopt.polca.settings import VARIANTS, PolcaSettings
 from bbopt.registry import register_optimizer
-from bbopt.space import Params
+from bbopt.space import Array, Params
 from bbopt.spec import Spec
 from bbopt.trial import NO_USAGE, Outcome, Trial, Usage
 
@@ -126,8 +128,8 @@ class Polca(Optimizer):
         before, spent, barren = self._progress(), self._usage, 0
         if self.llm is not None:
             self.llm.ledger.allow(left)
-        if not self._memory.params:
-            self._memory.admit(self.space.initial or self.space.sample(self._stream(0), 1)[0])
+        if not self._course.round and (self.space.initial or not self._memory.params):
+            self._memory.admit(self._start())
         trials: list[Trial] = []
         while len(trials) < n:
             ready = next((r for r, one in self._rounds.items() if one.is_ready), None)
@@ -144,6 +146,10 @@ class Polca(Optimizer):
         if not trials:  # as if it had not been
             self._course, self._tally, self._rounds = before
         return trials
+
+    def _start(self) -> Params:
+        """What is in use today, if that is known."""
+        return self.space.initial or self.space.sample(self._stream(0), 1)[0]
 
     def _progress(self) -> tuple[Course, Tally, dict[int, Round]]:
         """Copies of all that an ask without trials may have changed."""
@@ -193,12 +199,24 @@ class Polca(Optimizer):
         if not free.any():
             return []
         rng = seeding.stream(self.seed, "select", worker=self.worker, number=self._course.round)
-        chosen = self._select_from(memory, k, free, rng)
+        chosen = self._checked_selection(self._select_from(memory, k, free.copy(), rng), k, free)
+        start = memory.find(self._start()) if not self._course.round else None
+        if start is not None and free[start] and start not in chosen:
+            return [start, *chosen][:k]
         if self._rule["reserve"] and len(chosen) == k and k > 1:
             rest = free.copy()
             rest[chosen[:-1]] = False
             chosen[-1] = top(-memory.count, 1, rest)[0]
         return chosen
+
+    def _checked_selection(self, chosen: Sequence[int], k: int, free: Free) -> list[int]:
+        allowed = set(np.flatnonzero(free).tolist())
+        if len(chosen) > k or len({*chosen} & allowed) < len(chosen):
+            raise UsageError(
+                f"selection must return at most {k} different candidates that are free, "
+                f"got {list(chosen)!r}"
+            )
+        return [int(candidate) for candidate in chosen]
 
     def _selection(self) -> Selection:
         chosen: str | Selection = self.settings.selection
@@ -253,8 +271,11 @@ class Polca(Optimizer):
         if self._once:
             this.pairs = [self._completed(pair) for pair in this.pairs]
         if self.settings.summary and calls >= 2:
+            spent = self._usage.llm_calls
             self._summarize(course)
-            calls -= 1
+            calls -= self._usage.llm_calls - spent
+            if calls < 1:  # the summarizer's reply had to be asked for twice
+                return False
         wanted = [p for p in range(len(this.pairs)) for _ in range(self.settings.n_proposals)]
         wanted = wanted[: int(min(calls, len(wanted)))]
         requests = [
@@ -290,8 +311,8 @@ class Polca(Optimizer):
             if memory.find(params) != this.pairs[place].candidate:
                 fresh.append((place, params))
         new = [params for _, params in fresh]
-        to_memory = self._distance(new, memory.params)
-        kept = farthest_first(to_memory, self._distance(new, new), epsilon)
+        to_memory = self._distances(new, memory.params)
+        kept = farthest_first(to_memory, self._distances(new, new), epsilon)
         self._tally.refused += len(usable) - len(kept)
         refused = [i for i in range(len(fresh)) if i not in kept]
         again = colliding(to_memory, refused, epsilon) if self._rule["evaluate_again"] else []
@@ -309,6 +330,15 @@ class Polca(Optimizer):
             job = self._job(least, examples, "again", number)
             if job is not None:
                 self._queue.append(job)
+
+    def _distances(self, candidates: list[Params], others: list[Params]) -> Array:
+        distances = np.asarray(self._distance(candidates, others), dtype=float)
+        shape = len(candidates), len(others)
+        if distances.shape != shape or not (distances >= 0).all():
+            raise UsageError(
+                f"distance must return an array {shape} of numbers >= 0, got {distances!r}"
+            )
+        return distances
 
     def _summarize(self, course: Course) -> None:
         candidates = summarizer.unread(self._memory, course.read)

@@ -85,7 +85,7 @@ class Proposal:
     error : str or None
         Why not.
     is_outage : bool
-        Whether nobody answered: no fault of the reply.
+        Whether nobody was asked, as the server is down or the budget has no room.
     usage : Usage
         What it took.
     """
@@ -158,7 +158,8 @@ class _ModelProposer:
             max_tokens=room_for(request.params),
         )
         if reply.error is not None:
-            return Proposal(None, reply.error, is_outage=reply.is_outage, usage=reply.usage)
+            was_sent = reply.usage.llm_calls > 0
+            return Proposal(None, reply.error, is_outage=not was_sent, usage=reply.usage)
         try:
             given = reply.data["params"]
             changed = {name: given[name] for name in self._spec.space if name in given}

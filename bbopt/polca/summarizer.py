@@ -63,8 +63,8 @@ def summarize(
         max_tokens=MAX_TOKENS,
         **call,
     )
-    text = "" if reply.error is not None else str(reply.data["summary"]).strip()
-    return (text[:MAX_CHARS] or previous), reply.usage
+    text = "" if reply.error is not None else reply.data["summary"].strip()
+    return (text[:MAX_CHARS].rstrip() or previous), reply.usage
 
 
 def digest(memory: Memory, candidates: Sequence[int], previous: str) -> str:
