@@ -7,6 +7,7 @@ interrupts is still counted. Never in it: keys, or where the server is.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import weakref
@@ -45,8 +46,8 @@ class Cache:
     ----------
     path : path
         Made if it is not there, with its folder.
-    must_exist : bool
-        Refuse a file that is not there.
+    read_only : bool
+        Only to read a file that is there; it may lie where nothing can be written.
 
     Raises
     ------
@@ -54,20 +55,25 @@ class Cache:
         If the file cannot be opened, read or written, or is something else.
     """
 
-    def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
         self.path = Path(path)
-        if must_exist and not self.path.is_file():
+        if read_only and not self.path.is_file():
             raise StorageError(f"{self.path}: no such recording")
         self._lock = threading.RLock()
         with self._named_errors():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            address = self.path.resolve().as_uri()
+            if read_only:
+                is_fixed = not os.access(self.path.parent, os.W_OK)  # no lock can be written
+                address += "?immutable=1" if is_fixed else "?mode=ro"
+            else:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(
-                self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+                address, timeout=PATIENCE, isolation_level=None, check_same_thread=False, uri=True
             )
         self.close = weakref.finalize(self, self._file.close)
         """Close the file."""
         try:
-            self._prepare()
+            self._check_format() if read_only else self._prepare()
         except StorageError:
             self.close()
             raise
@@ -104,20 +110,16 @@ class Cache:
         return {role: Charge(*numbers) for role, *numbers in rows}
 
     def open_entry(self, role: str, charge: Charge) -> int:
-        """Write down, before a call, the most that it can cost; its number."""
+        """Write down a charge, such as the most that a call can cost; its number."""
         names = ", ".join(("role", *_CHARGE))
         marks = ", ".join("?" * (1 + len(_CHARGE)))
         query = f"INSERT INTO charges ({names}) VALUES ({marks})"
         return self._write(query, (role, *_numbers(charge)))
 
     def close_entry(self, entry: int, charge: Charge) -> None:
-        """Replace what was written before the call by what it did cost."""
+        """Replace what was written by what the call did cost."""
         changes = ", ".join(f"{name} = ?" for name in _CHARGE)
         self._write(f"UPDATE charges SET {changes} WHERE id = ?", (*_numbers(charge), entry))
-
-    def __len__(self) -> int:
-        [[count]] = self._all("SELECT COUNT(*) FROM replies")
-        return int(count)
 
     # --- inside ------------------------------------------------------------------------
 
@@ -131,8 +133,11 @@ class Cache:
                 for statement in _TABLES.split(";")[:-1]:
                     self._file.execute(statement)
                 self._file.execute(f"PRAGMA user_version={FORMAT}")
-                version = FORMAT
             self._file.execute("COMMIT")
+        self._check_format()
+
+    def _check_format(self) -> None:
+        [[version]] = self._all("PRAGMA user_version")
         if version != FORMAT:
             raise StorageError(
                 f"{self.path}: this is no recording of format {FORMAT} (its format: {version})"

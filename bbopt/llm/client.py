@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from bbopt import checks
 from bbopt.errors import UsageError
@@ -42,7 +42,7 @@ class Recording:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._cache = Cache(path, must_exist=True)
+        self._cache = Cache(path, read_only=True)
 
     def __str__(self) -> str:
         return f"the recording {self._cache.path}"
@@ -182,15 +182,16 @@ class Client:
             If the recording cannot be written.
         """
         request = Request(messages, role, draw, seed, schema, max_tokens, temperature)
-        line, cache, replaying = self._lines.get(request.role), self._cache, self.replaying
+        source, line = self._sources.get(request.role), self._lines.get(request.role)
+        cache, replaying = self._cache, self.replaying
         if cache is not None:
             model = line.backend.model if line is not None and not replaying else None
             recorded = cache.find(request, model=model, failures=replaying)
             if recorded is not None:
                 return recorded
-        if replaying:
+        if replaying and not isinstance(source, Recording):
             return Reply(error="this request is not recorded, and only a recording may answer")
-        reply = self._answer(request, line)
+        reply = self._answer(request, source, line)
         if cache is not None:
             cache.keep(request, reply, line.backend.model if line is not None else "")
         return reply
@@ -232,7 +233,7 @@ class Client:
         if self._cache is not None:
             self._cache.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -245,8 +246,9 @@ class Client:
 
     # --- inside ------------------------------------------------------------------------
 
-    def _answer(self, request: Request, line: _Line | None) -> Reply:
-        source = self._sources.get(request.role)
+    def _answer(
+        self, request: Request, source: Backend | Recording | None, line: _Line | None
+    ) -> Reply:
         if source is None:
             return Reply(error=f"there is no language model for the role {request.role!r}")
         if isinstance(source, Recording):

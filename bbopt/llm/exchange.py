@@ -84,12 +84,15 @@ class Request:
         messages = tuple(_checked_message(message) for message in self.messages)
         if not messages:
             raise UsageError("messages must hold at least one message, got none")
-        if self.schema is not None:
-            check_schema(self.schema)
+        schema = self.schema
+        if schema is not None:
+            check_schema(schema)
+            schema = json.loads(json.dumps(schema, default=dict))  # ours, and plain
         for name, value in (
             ("messages", messages),
             ("role", checks.one_of("role", self.role, ROLES)),
             ("draw", checks.integer("draw", self.draw, 0)),
+            ("schema", schema),
             ("seed", checks.integer("seed", self.seed, 0)),
             ("max_tokens", checks.integer("max_tokens", self.max_tokens, 1)),
             ("temperature", checks.number("temperature", self.temperature, 0, 2)),

@@ -93,10 +93,10 @@ class Book(Protocol):
         """What each role has been charged."""
 
     def open_entry(self, role: str, charge: Charge) -> int:
-        """Write down, before a call, the most that it can cost; its number."""
+        """Write down a charge, such as the most that a call can cost; its number."""
 
     def close_entry(self, entry: int, charge: Charge) -> None:
-        """Replace what was written before the call by what it did cost."""
+        """Replace what was written by what the call did cost."""
 
 
 class Ledger:
@@ -176,7 +176,8 @@ class Ledger:
                 ceiling = min(getattr(self._limit, axis), getattr(self._allowed, axis))
                 if getattr(after.usage, axis) > ceiling:
                     return axis
-            entry = self._book.open_entry(request.role, most) if self._book else None
+            book = self._book
+            entry = None if book is None else book.open_entry(request.role, most)
             reservation = Reservation(request.role, most, price, entry)
             self._reserved.add(reservation)
         return reservation
@@ -220,6 +221,8 @@ class Ledger:
         with self._lock:
             charge = Charge(usage.llm_calls, prompt_tokens=usage.tokens, cost=usage.cost)
             self._add(role, charge)
+            if self._book is not None:
+                self._book.open_entry(role, charge)
 
     def _total(self) -> Charge:
         return sum(self._spent.values(), NO_CHARGE)

@@ -15,6 +15,7 @@ import os
 import threading
 import weakref
 from typing import Any
+from urllib.parse import urlsplit
 
 from bbopt.errors import MissingExtra, UsageError, require
 from bbopt.llm.exchange import Answer, Price, Request
@@ -90,7 +91,9 @@ class Server:
         self._close: Any = None
 
     def __str__(self) -> str:
-        return f"{self.model} at {self.base_url or 'https://api.openai.com/v1'}"
+        url = urlsplit(self.base_url or "https://api.openai.com/v1")
+        host = url.netloc.rpartition("@")[2]  # without a password in it
+        return f"{self.model} at {url.scheme}://{host}{url.path}"
 
     def send(self, request: Request) -> Answer:
         """Ask; whatever goes wrong is an :class:`Answer`."""
@@ -135,10 +138,14 @@ class Server:
                     base_url=self.base_url,
                     timeout=self._timeout,
                     max_retries=self._max_retries,
-                    http_client=_counting_client(openai, self._sent),
+                    http_client=_counting_client(openai, self._sent, self._is_local),
                 )
                 self._close = weakref.finalize(self, self._api.close)
             return self._api
+
+    @property
+    def _is_local(self) -> bool:
+        return urlsplit(self.base_url or "").hostname in ("127.0.0.1", "::1", "localhost")
 
     def _arguments(self, request: Request, cut: list[dict[str, str]] | None) -> dict[str, Any]:
         limit = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
@@ -197,7 +204,7 @@ class Server:
         return text.replace(self._key, "[key]") if len(self._key) >= 8 else text
 
 
-def _counting_client(openai: Any, sent: threading.local) -> Any:
+def _counting_client(openai: Any, sent: threading.local, is_local: bool) -> Any:
     """An HTTP client that counts, per thread, the requests that reach a server."""
 
     class Counting(openai.DefaultHttpxClient):  # type: ignore[misc]
@@ -209,7 +216,7 @@ def _counting_client(openai: Any, sent: threading.local) -> Any:
                 sent.attempts -= type(error).__name__ in NOT_SENT
                 raise
 
-    return Counting()
+    return Counting(trust_env=not is_local)  # what is here needs no proxy
 
 
 def _refused_argument(error: Any, arguments: dict[str, Any]) -> str | None:
@@ -220,7 +227,7 @@ def _refused_argument(error: Any, arguments: dict[str, Any]) -> str | None:
     for name in ("max_tokens", "temperature", "seed", "response_format"):
         if name in arguments and name in message:
             return name
-    hints = ("json_schema", "structured", "schema", "grammar")
+    hints = ("json_schema", "structured", "schema", "grammar", "sampler")
     if "response_format" in arguments and any(hint in message.lower() for hint in hints):
         return "response_format"
     return None

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from bbopt.errors import UsageError
 from bbopt.llm import FREE, Answer, Client, Price, Request
@@ -128,6 +128,8 @@ class HostileServer:
         How often each behaviour was shown.
     bodies : list of dict
         The JSON bodies received, in the order of arrival.
+    headers : list of dict
+        Their headers, names in lower case.
     tokens : int
         Prompt and completion tokens of all replies that it would bill, those that were lost on
         the way included.
@@ -183,7 +185,7 @@ class HostileServer:
             self._thread.join()
             http.server_close()
 
-    def __enter__(self) -> HostileServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -234,7 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         owner = self.server.owner
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        behaviour = owner._behave(body, dict(self.headers))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        behaviour = owner._behave(body, headers)
         if behaviour == "hang":
             owner._released.wait(60)
         elif behaviour == "400" and "response_format" in body:
