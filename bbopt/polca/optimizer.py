@@ -311,8 +311,10 @@ class Polca(Optimizer):
             if memory.find(params) != this.pairs[place].candidate:
                 fresh.append((place, params))
         new = [params for _, params in fresh]
-        to_memory = self._distances(new, memory.params)
-        kept = farthest_first(to_memory, self._distances(new, new), epsilon)
+        to_memory, between = np.split(
+            self._distances(new, [*memory.params, *new]), [len(memory)], axis=1
+        )
+        kept = farthest_first(to_memory, between, epsilon)
         self._tally.refused += len(usable) - len(kept)
         refused = [i for i in range(len(fresh)) if i not in kept]
         again = colliding(to_memory, refused, epsilon) if self._rule["evaluate_again"] else []
