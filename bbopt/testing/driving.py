@@ -70,6 +70,13 @@ def play_late(optimizer: Optimizer, n: int, objective: Objective | None = None) 
     return asked
 
 
+def with_other_texts(space: Space, params: Params) -> Params:
+    """The params with other texts, since a method may ask for ``initial`` alone at first."""
+    return {
+        name: value if space[name].width else f"{value} Or not." for name, value in params.items()
+    }
+
+
 def through_files(state: dict[str, Any]) -> dict[str, Any]:
     """The state as it comes back from JSON text and arrays; fails where it holds other things."""
     arrays: list[np.ndarray] = []

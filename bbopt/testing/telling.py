@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bbopt.errors import SpaceError, UsageError
-from bbopt.testing.driving import Build, bowl, play, play_late
+from bbopt.testing.driving import Build, bowl, play, play_late, with_other_texts
 from bbopt.testing.subject import Subject
 from bbopt.trial import Outcome, Trial
 
@@ -99,7 +99,7 @@ class TellingContract(Subject):
     def test_the_value_of_a_foreign_trial_can_be_the_best(self, build: Build) -> None:
         optimizer = build(spec={"deterministic": True})
         play(optimizer, 3)
-        params = build(seed=5).ask()[0].params
+        params = with_other_texts(optimizer.space, build(seed=5).ask()[0].params)
         optimizer.tell(Trial(None, params), -50.0)
         assert optimizer.best is not None
         assert (optimizer.best.params, optimizer.best.value) == (params, -50.0)
@@ -175,7 +175,8 @@ class TellingContract(Subject):
             optimizer, self.n_trials // 2, lambda trial: Outcome(-1.0, constraints=constraints)
         )
         assert optimizer.best is None
-        fine = next(t.params for t in build(seed=7).ask(9) if t.params not in infeasible)
+        others = [with_other_texts(optimizer.space, t.params) for t in build(seed=7).ask(9)]
+        fine = next(params for params in others if params not in infeasible)
         optimizer.tell(Trial(None, fine), Outcome(5.0, constraints=(0.0, -1.0)))
         play(optimizer, 4, lambda trial: Outcome(-1.0, constraints=constraints))
         assert optimizer.best is not None
