@@ -1,8 +1,9 @@
 """Language models for optimizers: one client, budgeted and recorded."""
 
-from bbopt.llm.client import Client, Recording
+from bbopt.llm.client import Client
 from bbopt.llm.exchange import FREE, ROLES, Answer, Backend, Price, Reply, Request
 from bbopt.llm.ledger import Charge, Ledger
+from bbopt.llm.recording import Recording
 
 __all__ = [
     "FREE",

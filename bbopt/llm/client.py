@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from bbopt import checks
 from bbopt.errors import UsageError
-from bbopt.llm.breaker import Breaker
 from bbopt.llm.cache import Cache
-from bbopt.llm.exchange import ROLES, Answer, Backend, Reply, Request
-from bbopt.llm.ledger import Charge, Ledger, Reservation
-from bbopt.llm.parse import read_json
-from bbopt.trial import NO_USAGE, Usage
-
-MOST_QUOTED = 4000
-"""Characters of a reply that a request to repair it shows."""
-
-
-class Recording:
-    """Answers from a recorded file, and fails on what is not in it.
-
-    The ledger books what the recorded replies had used, so that a replayed run ends where the
-    recorded one did.
-
-    Parameters
-    ----------
-    path : path
-        A file that :meth:`Client.record` wrote.
-
-    Raises
-    ------
-    StorageError
-        If there is no such file, or it is no recording.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self._cache = Cache(path, read_only=True)
-
-    def __str__(self) -> str:
-        return f"the recording {self._cache.path}"
-
-    def find(self, request: Request) -> Reply | None:
-        """The recorded reply, a failure included."""
-        return self._cache.find(request, failures=True)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._cache.close()
+from bbopt.llm.exchange import ROLES, Backend, Reply, Request
+from bbopt.llm.ledger import Ledger
+from bbopt.llm.line import Line
+from bbopt.llm.recording import Recording
 
 
 class Client:
@@ -98,19 +60,18 @@ class Client:
         wait: float = 0.0,
     ) -> None:
         failures = checks.integer("failures", failures, 1)
-        cool_down = checks.number("cool_down", cool_down, 0)
-        self._wait = checks.number("wait", wait, 0)
+        cool_down, wait = checks.number("cool_down", cool_down, 0), checks.number("wait", wait, 0)
         given = {checks.one_of("roles: a role", r, ROLES): b for r, b in (roles or {}).items()}
         sources = {role: given.get(role, backend) for role in ROLES}
         self._sources = {role: source for role, source in sources.items() if source is not None}
-        self._lines: dict[str, _Line] = {}
-        lines: dict[int, _Line] = {}  # one for each server, whichever roles it has
-        for role, source in self._sources.items():
-            if not isinstance(source, Recording):
-                line = lines.setdefault(id(source), _Line(source, failures, cool_down))
-                self._lines[role] = line
-        self.ledger = Ledger({role: line.backend.price for role, line in self._lines.items()})
+        servers = {r: s for r, s in self._sources.items() if not isinstance(s, Recording)}
+        self.ledger = Ledger({role: server.price for role, server in servers.items()})
         """What each role has spent, and the limits."""
+        lines = {
+            server: Line(server, self.ledger, failures=failures, cool_down=cool_down, wait=wait)
+            for server in set(servers.values())  # one for each, whichever roles it has
+        }
+        self._lines = {role: lines[server] for role, server in servers.items()}
         self._cache: Cache | None = None
         self._replaying = 0
         self._lock = threading.Lock()
@@ -123,12 +84,12 @@ class Client:
     @property
     def max_concurrent(self) -> int:
         """How many requests it sends at once to any one server; more wait for their turn."""
-        return max((line.backend.max_concurrent for line in self._lines.values()), default=1)
+        return max((line.max_concurrent for line in self._lines.values()), default=1)
 
     @property
     def is_available(self) -> bool:
         """Whether no server counts as down."""
-        return not any(line.breaker.is_open for line in self._lines.values())
+        return not any(line.is_down for line in self._lines.values())
 
     @property
     def replaying(self) -> bool:
@@ -182,18 +143,24 @@ class Client:
             If the recording cannot be written.
         """
         request = Request(messages, role, draw, seed, schema, max_tokens, temperature)
-        source, line = self._sources.get(request.role), self._lines.get(request.role)
-        cache, replaying = self._cache, self.replaying
+        source, cache, replaying = self._sources.get(request.role), self._cache, self.replaying
+        model = "" if source is None or isinstance(source, Recording) else source.model
         if cache is not None:
-            model = line.backend.model if line is not None and not replaying else None
-            recorded = cache.find(request, model=model, failures=replaying)
+            wanted = None if replaying or not model else model
+            recorded = cache.find(request, model=wanted, failures=replaying)
             if recorded is not None:
                 return recorded
-        if replaying and not isinstance(source, Recording):
+        if isinstance(source, Recording):
+            reply = source.answer(request)
+            self.ledger.book(request.role, reply.usage)
+        elif replaying:
             return Reply(error="this request is not recorded, and only a recording may answer")
-        reply = self._answer(request, source, line)
+        elif source is None:
+            reply = Reply(error=f"there is no language model for the role {request.role!r}")
+        else:
+            reply = self._lines[request.role].answer(request)
         if cache is not None:
-            cache.keep(request, reply, line.backend.model if line is not None else "")
+            cache.keep(request, reply, model)
         return reply
 
     def record(self, path: str | Path) -> None:
@@ -228,7 +195,7 @@ class Client:
 
     def close(self) -> None:
         """Close connections and files."""
-        for source in {id(source): source for source in self._sources.values()}.values():
+        for source in set(self._sources.values()):
             source.close()
         if self._cache is not None:
             self._cache.close()
@@ -243,95 +210,3 @@ class Client:
         where: TracebackType | None,
     ) -> None:
         self.close()
-
-    # --- inside ------------------------------------------------------------------------
-
-    def _answer(
-        self, request: Request, source: Backend | Recording | None, line: _Line | None
-    ) -> Reply:
-        if source is None:
-            return Reply(error=f"there is no language model for the role {request.role!r}")
-        if isinstance(source, Recording):
-            recorded = source.find(request)
-            if recorded is None:
-                return Reply(error=f"{source} does not have this request")
-            self.ledger.book(request.role, recorded.usage)
-            return recorded
-        assert line is not None  # every other source has one
-        return self._attempt(request, line, may_mend=True)
-
-    def _attempt(self, request: Request, line: _Line, *, may_mend: bool) -> Reply:
-        """One call, read and checked; and one more to mend what it said."""
-        answer, usage, latency = self._call(request, line)
-        reply = Reply(answer.text, None, usage, answer.error, latency)
-        if answer.error is not None or request.schema is None:
-            return reply
-        try:
-            return replace(reply, data=read_json(answer.text, request.schema))
-        except ValueError as error:
-            reply = replace(reply, error=f"the reply does not meet the schema: {error}")
-        if not may_mend:
-            return reply
-        mended = self._attempt(_repair(request, reply), line, may_mend=False)
-        if mended.usage.llm_calls == 0:  # it was not sent
-            return replace(reply, error=f"{reply.error}; not repaired: {mended.error}")
-        return replace(
-            mended, usage=reply.usage + mended.usage, latency=reply.latency + mended.latency
-        )
-
-    def _call(self, request: Request, line: _Line) -> tuple[Answer, Usage, float]:
-        """Send a request when its turn has come; again while its server is waited for."""
-        until, usage, latency = time.monotonic() + self._wait, NO_USAGE, 0.0
-        with line.turn:
-            while True:
-                problem = line.breaker.admit(until)
-                if problem is not None:
-                    return Answer(error=problem), usage, latency
-                reservation = self.ledger.reserve(request)
-                if isinstance(reservation, str):
-                    line.breaker.withdraw()
-                    problem = f"the budget has no room for the request: {reservation}"
-                    return Answer(error=problem), usage, latency
-                answer, charge, seconds = self._send(request, line, reservation)
-                usage, latency = usage + charge.usage, latency + seconds
-                if answer.error is None or not line.breaker.is_open or time.monotonic() >= until:
-                    return answer, usage, latency
-
-    def _send(
-        self, request: Request, line: _Line, reservation: Reservation
-    ) -> tuple[Answer, Charge, float]:
-        """Send an admitted request, and book it whatever happens."""
-        start = time.monotonic()
-        answer = Answer(error="interrupted")
-        try:
-            answer = line.backend.send(request)
-        finally:
-            seconds = time.monotonic() - start
-            line.breaker.report(None if answer.is_cut else answer.error)
-            charge = self.ledger.settle(reservation, answer.attempts, answer.tokens)
-        return answer, charge, seconds
-
-
-class _Line:
-    """One server: whose turn it is, and whether it is down."""
-
-    def __init__(self, backend: Backend, failures: int, cool_down: float) -> None:
-        self.backend = backend
-        self.turn = threading.BoundedSemaphore(backend.max_concurrent)
-        self.breaker = Breaker(str(backend), failures, cool_down)
-
-
-def _repair(request: Request, reply: Reply) -> Request:
-    """The request to say it again, properly."""
-    again = f"{reply.error}. Reply again with that mended, and with JSON only."
-    return replace(
-        request,
-        messages=[
-            *request.messages,
-            {"role": "assistant", "content": reply.text[:MOST_QUOTED]},
-            {
-                "role": "user",
-                "content": again,
-            },
-        ],
-    )

@@ -53,7 +53,7 @@ class ScriptedLLM(Client):
         max_concurrent: int = 8,
         **options: Any,
     ) -> None:
-        self.script = _Script(replies, price, max_concurrent)
+        self.script = Script(replies, price, max_concurrent)
         super().__init__(self.script, **options)
 
     @property
@@ -62,8 +62,8 @@ class ScriptedLLM(Client):
         return self.script.requests
 
 
-class _Script:
-    """The backend of :class:`ScriptedLLM`; a token is four characters here."""
+class Script:
+    """The backend of :class:`ScriptedLLM`, for a role of a client; a token is four characters."""
 
     model = "script"
 
@@ -82,6 +82,7 @@ class _Script:
         return "a script"
 
     def send(self, request: Request) -> Answer:
+        """The next line of the script."""
         with self._lock:
             n = len(self.requests)
             self.requests.append(request)
@@ -100,7 +101,7 @@ class _Script:
         return Answer(text, None if text.strip() else "the reply is empty", tokens)
 
     def close(self) -> None:
-        pass
+        """There is nothing to close."""
 
 
 class HostileServer:

@@ -12,7 +12,7 @@ from bbopt import Budget
 from bbopt.errors import UsageError
 from bbopt.llm import Answer, Client, Request
 from bbopt.testing import ScriptedLLM
-from bbopt.testing.llm import _Script
+from bbopt.testing.llm import Script
 from bbopt.trial import NO_USAGE
 
 ASK = [{"role": "user", "content": "Improve."}]
@@ -161,8 +161,8 @@ def test_no_more_requests_are_under_way_than_a_server_takes() -> None:
 
 
 def test_each_role_may_have_a_model_of_its_own() -> None:
-    judge = _Script(["fair"], None, 2)
-    client = Client(_Script(["better"], None, 4), roles={"judge": judge, "guide": None})
+    judge = Script(["fair"], None, 2)
+    client = Client(Script(["better"], None, 4), roles={"judge": judge, "guide": None})
     assert client.roles == ("proposer", "summarizer", "judge")
     assert complete(client, role="judge").text == "fair"
     assert complete(client).text == "better"
@@ -175,8 +175,8 @@ def test_each_role_may_have_a_model_of_its_own() -> None:
 
 
 def test_servers_break_apart_and_roles_of_one_server_together() -> None:
-    bad = _Script(lambda _: OSError("down"), None, 1)
-    client = Client(_Script(["better"], None, 1), roles={"judge": bad, "guide": bad}, failures=2)
+    bad = Script(lambda _: OSError("down"), None, 1)
+    client = Client(Script(["better"], None, 1), roles={"judge": bad, "guide": bad}, failures=2)
     complete(client, role="judge")
     complete(client, role="guide")
     assert "unavailable" in complete(client, role="guide").error

@@ -259,3 +259,15 @@ def test_the_package_is_not_imported_before_the_first_request() -> None:
         "assert not {'openai', 'httpx', 'httpx2', 'xllamacpp'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_client_that_nobody_closes_leaves_no_socket_open(choosy) -> None:
+    import gc
+
+    server, _ = choosy(refuses())
+    forgotten = Server("m", base_url=server.base_url, api_key="k")
+    assert forgotten.send(request()).error is None
+    api = forgotten._api
+    del forgotten
+    gc.collect()
+    assert api.is_closed()
