@@ -101,7 +101,13 @@ class Cache:
     def keep(self, request: Request, reply: Reply, model: str) -> None:
         """Record the final reply to a request, in place of an earlier one."""
         row = (request.key, model, reply.error is not None, request.to_json(), reply.to_json())
-        self._write("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?)", row)
+        with (
+            self._named_errors(),
+            self._lock,
+        ):  # the one commit of a request that waits for the disk
+            self._file.execute("PRAGMA synchronous=FULL")
+            self._write("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?)", row)
+            self._file.execute("PRAGMA synchronous=NORMAL")
 
     def totals(self) -> dict[str, Charge]:
         """What each role has been charged, requests that a kill interrupted included."""
@@ -126,6 +132,7 @@ class Cache:
     def _prepare(self) -> None:
         with self._named_errors(), self._lock:
             self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA synchronous=NORMAL")  # a commit survives a kill
             self._file.execute("BEGIN IMMEDIATE")  # two processes may make one file
             [version] = self._file.execute("PRAGMA user_version").fetchone()
             [tables] = self._file.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -166,6 +169,36 @@ def test_a_request_that_a_kill_interrupts_is_counted(tmp_path: Path) -> None:
         client.record(path)
         assert client.ledger.total.calls == 2
         assert client.ledger.total.estimated == 1
+
+
+KILLED = """
+import os, signal, sys
+from bbopt.testing import ScriptedLLM
+def answer(request):
+    if request.draw == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"reply {request.draw}"
+client = ScriptedLLM(answer)
+client.record(sys.argv[1])
+for draw in range(9):
+    ask = [{"role": "user", "content": "Improve."}]
+    print(client.complete(ask, role="proposer", draw=draw).text, flush=True)
+"""
+
+
+def test_a_killed_process_loses_no_reply_and_no_charge(tmp_path: Path) -> None:
+    path = tmp_path / "llm.sqlite"
+    command = [sys.executable, "-c", KILLED, str(path)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    seen = killed.stdout.splitlines()
+    assert (killed.returncode, len(seen)) == (-signal.SIGKILL, 5)
+    with ScriptedLLM(["again"]) as client:
+        client.record(path)
+        assert client.ledger.total.calls == 6
+        with client.replay_only():
+            assert [ask(client, draw).text for draw in range(5)] == seen
+        assert ask(client, 5).text == "again"
+        assert client.ledger.total.calls == 7
 
 
 def test_threads_share_one_recording(tmp_path: Path) -> None:
