@@ -103,6 +103,7 @@ class ClosedLoop(Optimizer):
         self._propose = None if self.llm is not None else make_proposer(self)
         self._peer: Conversation | None = None
         self._asked: tuple[Trial, Evaluate] | None = None
+        self._is_end_noted = False
         self._n_requests = 0
         self._usage = NO_USAGE
         self._infeasible: set[Any] = set()
@@ -144,6 +145,7 @@ class ClosedLoop(Optimizer):
         for _ in range(MAX_BARREN):
             request = self._peer.request
             if isinstance(request, Ended):
+                self._note_end()
                 return []
             if isinstance(request, Evaluate):
                 answer = self._trial(request)
@@ -190,9 +192,15 @@ class ClosedLoop(Optimizer):
     def _answer(self, answer: Any) -> None:
         assert self._peer is not None
         self._peer.answer(answer)
-        after = self._peer.request
-        if isinstance(after, Ended) and after.reason is not None:
-            logger.warning("%s has ended: %s", self.name, after.reason)
+        self._note_end()
+
+    def _note_end(self) -> None:
+        """Say once why the peer goes on no more, if it has raised something."""
+        assert self._peer is not None
+        request = self._peer.request
+        if isinstance(request, Ended) and request.reason is not None and not self._is_end_noted:
+            self._is_end_noted = True
+            logger.warning("%s has ended: %s", self.name, request.reason)
 
     def _trial(self, request: Evaluate) -> Trial | Evaluated:
         repeats, context = request.repeats, {"examples": request.examples}
@@ -219,7 +227,7 @@ class ClosedLoop(Optimizer):
             self._n_requests += 1
             text: str = reply.text
             return text.replace(PARENT, "").replace(END, "")
-        if reply.is_outage:
+        if reply.usage.llm_calls == 0:  # it was not sent
             self.gave_up = "llm"
             logger.warning("%s: no completion: %s", self.name, reply.error)
             return None

@@ -63,7 +63,7 @@ class _Asking(logging.Handler):
         """Count an error."""
         self._n_errors += 1
         if self._n_errors > MAX_ERRORS:
-            print(record.getMessage(), flush=True)
+            print(self.format(record), flush=True)
             os.killpg(0, signal.SIGKILL)
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
