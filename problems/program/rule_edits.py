@@ -2,9 +2,9 @@
 
 A formula is what the function ``rule`` assigns or returns. An edit picks a formula, a place in
 it and a change, all uniformly, and keeps the kind of the place: arrays stay arrays, numbers
-numbers. The changes are the words of a small grammar (cut off at zero, discount, discount one
-sign, add, a number or a power of t, another constant, leave away); each published rule is
-several of them from plain CFR.
+numbers. The changes are the words of a small grammar: cut off at zero, discount, discount one
+sign, add, another constant, a power of t, leave away. Each published rule is several of them
+from plain CFR.
 """
 
 from __future__ import annotations
@@ -25,17 +25,14 @@ Formula: TypeAlias = ast.expr
 
 
 def edited(program: str, rng: np.random.Generator) -> str | None:
-    r"""The program with one formula of its function ``rule`` changed; None where it has none.
+    """The program with one formula of its function ``rule`` changed; None where it has none.
 
     Comments are lost. A program too deep to be read counts as one without formulas.
 
     Examples
     --------
-    >>> program = "def rule(regrets, instant, t):\n    weight = 1.0\n    return ..."
-    >>> print(edited(program, np.random.default_rng(4)))
-    def rule(regrets, instant, t):
-        weight = 1.0 * t ** 3.0
-        return ...
+    >>> edited("def rule(regrets, instant, t): ...", np.random.default_rng(0)) is None
+    True
     """
     try:
         tree = ast.parse(program)
@@ -115,14 +112,17 @@ def _changes(place: Formula, may_grow: bool, rng: np.random.Generator) -> list[s
         return changes or [old]
     if not is_array:
         return [*changes, f"{old} * {number}"]
-    return [
-        *changes,
+    changes += [
         f"np.maximum{old[:-1]}, 0.0)",
         f"{old} * ({number})",
-        f"np.where({old} > 0, {old} * ({number}), {old})",
-        f"np.where({old} > 0, {old}, {old} * ({number}))",
         f"{old} + {constant} * {rng.choice(ARRAYS[:2])}",
     ]
+    if isinstance(place, ast.Name):  # which is written three times
+        changes += [
+            f"np.where({old} > 0, {old} * ({number}), {old})",
+            f"np.where({old} > 0, {old}, {old} * ({number}))",
+        ]
+    return changes
 
 
 def _number(rng: np.random.Generator) -> str:
