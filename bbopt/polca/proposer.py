@@ -128,7 +128,8 @@ class _FunctionProposer:
             feedback.append({"summary": request.summary})
         rng = seeding.stream(self._seed, "propose", worker=self._worker, number=request.draw)
         try:
-            return Proposal(self._space.validate(self._function(request.params, feedback, rng)))
+            params = self._function(dict(request.params), feedback, rng)
+            return Proposal(self._space.validate(params))
         except Exception as error:  # noqa: BLE001 -- the proposer is as foreign as an evaluation
             return Proposal(None, f"{type(error).__name__}: {error}")
 
