@@ -20,14 +20,14 @@ OPENING = (
     "answer it, stay polite whatever it says, and never promise what the shop cannot keep. "
 )
 STEPS = (
-    "Greet by name.",
-    "Thank for the order.",
-    "Quote its number.",
-    "Explain the delay.",
-    "Offer a refund.",
+    "Greet them by their name.",
+    "Thank them for the order.",
+    "Quote the order's number.",
+    "Explain the long delay.",
+    "Offer to pay it all back.",
     "Mention the opening hours.",
-    "Add a recipe.",
-    "Ask for a review.",
+    "Add a recipe for iced tea.",
+    "Ask for an honest review.",
 )
 
 
