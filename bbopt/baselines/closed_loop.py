@@ -151,9 +151,7 @@ class ClosedLoop(Optimizer):
                 answer = self._trial(request)
             elif isinstance(request, Complete):
                 spent = self._usage.llm_calls - calls_before
-                if left.llm_calls is not None and left.llm_calls <= spent:
-                    return []
-                answer = self._completion(request)
+                answer = self._completion(request) if self._may_call(left, spent) else None
             else:
                 answer = self._proposal(request)
             if answer is None:  # nobody answers now: it waits for the next ask
@@ -212,6 +210,10 @@ class ClosedLoop(Optimizer):
         except SpaceError as error:
             bad = Seen(None, self.spec.sign * -self._lowest(), str(error))
             return Evaluated((self._lowest(),) * repeats, (bad,) * repeats)
+
+    def _may_call(self, left: Budget, spent: int) -> bool:
+        """Whether a call is left; a recorded one is, in whichever ask it was made."""
+        return self.llm.replaying or left.llm_calls is None or left.llm_calls > spent
 
     def _completion(self, request: Complete) -> str | NoProposal | None:
         prompt = "".join(message["content"] for message in request.messages)

@@ -4,7 +4,7 @@ OpenEvolve seeds Python's global generators, sets the level of the root logger, 
 signals, starts a worker process and loads its evaluator from a file. Here it does so where it
 disturbs nobody, and asks for every score and completion over a socket (the other side is
 :mod:`bbopt.baselines.evolving`). A *nursery* imports the package once (0.6 s) and forks
-whenever a run is wanted (10 ms)::
+whenever a run is wanted (30 ms)::
 
     this process --folder, socket--> nursery --fork--> controller --fork--> worker
           ^------------------ one line of JSON each way ----------------------'

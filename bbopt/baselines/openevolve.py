@@ -4,7 +4,8 @@ Islands of programs in a grid of features (MAP-Elites); a model rewrites a paren
 with the best and some diverse programs of its island; every program is scored once, and the
 score is never looked at again. Programs of other kinds are texts too: several parameters are
 one program, in which each stands under its name. The package runs in processes of its own
-(:mod:`bbopt.baselines.evolution`) with its own prompts, before which stands the objective.
+(:mod:`bbopt.baselines.evolution`), with its own prompt and a system message that states the
+objective.
 """
 
 from __future__ import annotations

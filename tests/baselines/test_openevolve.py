@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bbopt
-from bbopt import Outcome, Space, Text, Trial
+from bbopt import Budget, Outcome, Space, Text, Trial
 from bbopt.baselines import evolution, openevolve
 from bbopt.baselines.closed_loop import Evaluated
 from bbopt.polca.prompts import shown
@@ -59,6 +59,30 @@ def test_a_model_that_reads_the_prompt_reaches_the_word() -> None:
     assert "Objective: Spell it." in system["content"]
     assert "the word" in system["content"]
     assert f"@@PARENT@@\n{START}\n@@END@@" in user["content"]
+
+
+def test_calls_of_an_ask_that_came_to_no_trial_are_repeated_from_the_recording(
+    tmp_path: Path,
+) -> None:
+    def barren(request: Any) -> str:  # two rewrites in three change nothing
+        return reply(request) if request.draw % 3 == 2 else f"```text\n{START}\n```"
+
+    asks: list[Any] = []
+    with ScriptedLLM(barren) as llm:
+        llm.record(tmp_path / "llm.sqlite")
+        optimizer = build("openevolve", llm=llm, **SMALL)
+        while len(asks) < 6:
+            left = Budget(llm_calls=1)  # of which every ask makes one, and some are in vain
+            if trials := optimizer.ask(1, left):
+                asks.append((left, trials[0]))
+                optimizer.tell(trials[0], evaluate(trials[0]))
+    with ScriptedLLM([]) as llm, llm.replay_only():
+        llm.record(tmp_path / "llm.sqlite")
+        again = build("openevolve", llm=llm, **SMALL)
+        for left, trial in asks:
+            assert again.ask(1, left) == [trial]
+            again.tell(trial, evaluate(trial))
+    assert again.usage == optimizer.usage
 
 
 def test_every_program_is_evaluated_once_as_often_as_said() -> None:
