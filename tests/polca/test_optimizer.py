@@ -20,7 +20,16 @@ from bbopt.spec import Examples, Spec
 from bbopt.testing import ScriptedLLM
 from bbopt.testing.driving import through_files
 from bbopt.trial import NOTHING, Outcome, Trial
-from tests.polca.toys import Stairs, drive, level_of, levels_apart, memory_of, tell, text_of
+from tests.polca.toys import (
+    Stairs,
+    climbing,
+    drive,
+    level_of,
+    levels_apart,
+    memory_of,
+    tell,
+    text_of,
+)
 
 FAR = 0.2  # more than what a tag makes, less than a step
 EXACT = {"noise": 0.0, "deterministic": True}
@@ -472,15 +481,6 @@ def test_an_earlier_result_of_a_deterministic_problem_is_not_paid_again():
 
 
 # --- budgets and models --------------------------------------------------------------
-
-
-def climbing(request):
-    """A model that adds the next step to the prompt that it is shown."""
-    if request.role == "summarizer":
-        return {"summary": f"summary {request.draw}"}
-    parent = request.messages[-1]["content"].partition("@@PARENT@@\n")[2].partition("\n@@END@@")[0]
-    child = text_of(level_of({"prompt": parent}) + 1, f"{request.draw:x}")
-    return {"params": child}
 
 
 def test_a_model_improves_the_prompt_and_every_call_is_counted():

@@ -162,6 +162,15 @@ def tell(optimizer: Optimizer, problem: Problem, trial: Trial, seed: int = 0) ->
     return outcome
 
 
+def climbing(request):
+    """A model that adds the next step to the prompt that it is shown."""
+    if request.role == "summarizer":
+        return {"summary": f"summary {request.draw}"}
+    parent = request.messages[-1]["content"].partition("@@PARENT@@\n")[2].partition("\n@@END@@")[0]
+    child = text_of(level_of({"prompt": parent}) + 1, f"{request.draw:x}")
+    return {"params": child}
+
+
 def memory_of(optimizer: Optimizer) -> Memory:
     """What an optimizer remembers, from its state."""
     return Memory.from_state(optimizer.state_dict()["method"]["memory"], optimizer.space)
