@@ -221,6 +221,7 @@ class HostileServer:
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = False  # server_close waits for them
+    request_queue_size = 128  # many may knock at once
     owner: HostileServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
