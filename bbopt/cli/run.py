@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,19 @@ FAILED = 1
     "--llm",
     multiple=True,
     metavar="[ROLE=]SPEC",
-    help="Language model; only 'none' in this version.",
+    help="Language model: none, embedded[:PATH], openai:MODEL or replay:FILE.  [default: none]",
+)
+@click.option(
+    "--price",
+    multiple=True,
+    metavar="[ROLE=]P/C",
+    help="Money for a million prompt and completion tokens of an openai model.",
+)
+@click.option(
+    "--llm-wait",
+    type=float,
+    metavar="SECONDS",
+    help="Pause that long when the model's server is down, before the run ends.",
 )
 @click.pass_context
 def run(
@@ -102,6 +114,8 @@ def run(
     as_json: bool,
     trace: str | None,
     llm: tuple[str, ...],
+    price: tuple[str, ...],
+    llm_wait: float | None,
     **options: Any,
 ) -> int:
     """Optimise PROBLEM within a budget.
@@ -115,12 +129,13 @@ def run(
     \b
     bbopt run hpo/digits-svm --optimizer optuna:tpe --budget 60 --storage runs.journal --resume
     bbopt run synthetic/branin --with noise=0.3 --budget 100 --confirm 0.2 --json
+    bbopt run text/rulebook --llm embedded --budget evaluations=40,llm_calls=30
     bbopt run oven.py:Oven --budget evaluations=50,seconds=600 --jobs 2
     """  # noqa: D301 - \b keeps click from wrapping what follows
-    _check_llm(llm)
     _check_storage_options(options)
     _check_trace(trace)
     with _stdout_kept_clean():
+        from bbopt.cli.models import build_client
         from bbopt.cli.pairs import read_pairs
         from bbopt.cli.sources import load_problem
         from bbopt.running.identity import command_line
@@ -130,8 +145,10 @@ def run(
         options["settings"] = read_pairs("--set", settings)
         is_quiet = ctx.find_root().params["quiet"] or mpirun.rank() > 0
         progress = sys.stderr.isatty() and not is_quiet
+        client = build_client(llm, price=price, wait=llm_wait)
         try:
-            result = run_problem(built, optimizer, progress=progress, **options)
+            with nullcontext() if client is None else client:
+                result = run_problem(built, optimizer, llm=client, progress=progress, **options)
         except KeyboardInterrupt:  # the second one
             complain("aborted", _how_to_go_on(options["storage"], command_line()))
             return FAILED
@@ -143,15 +160,6 @@ def run(
     if reason:
         complain(what, reason)
     return FAILED if reason else 0
-
-
-def _check_llm(specs: tuple[str, ...]) -> None:
-    for given in specs:
-        if given.rpartition("=")[2] != "none":
-            raise UsageError(
-                f"--llm {given!r}: language models are not part of this version; "
-                "only 'none' is accepted"
-            )
 
 
 def _check_storage_options(options: dict[str, Any]) -> None:
@@ -215,6 +223,9 @@ def _verdict(result: Result) -> tuple[str, str]:
     tail = f"; the last error: {last_error}" if last_error else ""
     if result.stop_reason == "max_failures":
         return "error", f"stopped after {result.spent.failures} failed trials{tail}"
+    if result.stop_reason == "llm":
+        go_on = _how_to_go_on(result.storage, result.metadata["command"])
+        return "error", f"the language model gave no more proposals; {go_on}"
     if result.best is None:
         return "error", f"no evaluation gave a candidate that can be used{tail}"
     return "", ""

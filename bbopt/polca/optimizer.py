@@ -224,8 +224,8 @@ class Polca(Optimizer):
             return chosen
         if checks.one_of("selection", chosen, ("priority", "pareto")) == "pareto":
             return pareto_front
-        c = self._rule["ucb_scale"]
-        return lambda memory, k, free, rng: top(ucb_priority(memory, c * memory.sd), k, free)
+        c, w = self._rule["ucb_scale"], self._rule["prior"]
+        return lambda memory, k, free, rng: top(ucb_priority(memory, c * memory.sd, w), k, free)
 
     def _minibatch(self) -> tuple[int, ...]:
         """The next m examples of the shuffled epochs; none where there are no examples."""
@@ -346,7 +346,7 @@ class Polca(Optimizer):
         candidates = summarizer.unread(self._memory, course.read)
         if not candidates:
             return
-        if self.llm is None:
+        if self.llm is None or "summarizer" not in self.llm.roles:
             course.summary = summarizer.digest(self._memory, candidates, course.summary)
         else:
             course.summary, usage = summarizer.summarize(

@@ -25,8 +25,8 @@ def mean_priority(memory: Memory) -> Array:
     return np.where(memory.count > 0, -memory.mean, -np.inf)
 
 
-def ucb_priority(memory: Memory, scale: float) -> Array:
-    r"""The upper confidence bound :math:`-\bar\ell + c\,\sigma\sqrt{\ln(N + 2) / n}`; (n,).
+def ucb_priority(memory: Memory, scale: float, prior: float = 0.0) -> Array:
+    r"""The upper confidence bound :math:`-\hat\ell + c\,\sigma\sqrt{\ln(N + 2) / (n + w)}`; (n,).
 
     Parameters
     ----------
@@ -34,10 +34,17 @@ def ucb_priority(memory: Memory, scale: float) -> Array:
         N is the number of its evaluations, n that of a candidate.
     scale : float
         :math:`c\,\sigma`: how wide, in units of the loss, >= 0.
+    prior : float
+        w: as many evaluations with the mean loss of its parent count as a candidate's own in
+        :math:`\hat\ell`, >= 0: a child is what its parent is until it has shown otherwise.
     """
-    count = np.maximum(memory.count, 1)
-    bonus = scale * np.sqrt(math.log(memory.total + 2) / count)
-    return np.where(memory.count > 0, -memory.mean + bonus, -np.inf)
+    count, mean = memory.count, memory.mean
+    parent = np.where(memory.parent >= 0, memory.parent, np.arange(len(memory))).astype(int)
+    expected = np.where(memory.count[parent] > 0, mean[parent], mean)
+    weight = np.maximum(count + prior, 1)
+    estimate = np.where(count > 0, (count * mean + prior * expected) / weight, np.nan)
+    bonus = scale * np.sqrt(math.log(memory.total + 2) / weight)
+    return np.where(count > 0, -estimate + bonus, -np.inf)
 
 
 def top(priorities: Array, k: int, free: Free) -> list[int]:

@@ -14,6 +14,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "minibatch": 2,
         "epsilon": 0.1,
         "ucb_scale": 0.5,
+        "prior": 0.0,
         "evaluate_again": True,
         "reserve": True,
         "confirm": 0.1,
@@ -23,6 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "minibatch": 2,
         "epsilon": 0.1,
         "ucb_scale": 0.0,
+        "prior": 0.0,
         "evaluate_again": False,
         "reserve": False,
         "confirm": 0.0,
@@ -56,6 +58,9 @@ class PolcaSettings:
     )
     ucb_scale: float | None = setting(
         None, "c: width of the confidence bound, in sds of one evaluation; 0: the mean", low=0.0
+    )
+    prior: float | None = setting(
+        None, "w: evaluations with its parent's mean that count beside a candidate's own", low=0.0
     )
     evaluate_again: bool | None = setting(
         None, "evaluate the candidate that a refused proposal was close to, one a round"

@@ -323,6 +323,7 @@ def _build(
 ) -> Optimizer:
     spec = problem.spec
     if isinstance(optimizer, str):
+        llm = llm if llm is not None and "proposer" in llm.roles else None
         proposer = problem.propose if llm is None else None
         return registry.optimizer(
             optimizer, spec, seed=seed or 0, worker=worker, llm=llm, proposer=proposer, **settings
