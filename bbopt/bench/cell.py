@@ -31,6 +31,9 @@ class Cell:
         Fresh evaluations of every incumbent where the problem does not know its true values.
     time_limit : float
         Seconds after which the run is stopped.
+    llm : {"none", "loopback"}
+        Who proposes texts: the problem itself, or the model of a local service, the same for
+        all optimizers, which evaluates too.
     """
 
     problem: str
@@ -44,6 +47,7 @@ class Cell:
     confirm: float | None
     rescore: int
     time_limit: float
+    llm: str = "none"
 
     @property
     def place(self) -> str:

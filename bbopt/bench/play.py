@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bbopt import registry, seeding
 from bbopt.base import Problem
 from bbopt.bench.cell import Cell
 from bbopt.bench.record import COUNTS, TIMES, VALUES, Incumbent, Record
+from bbopt.bench.served import Served, served, spent
 from bbopt.running.blocks import Block, evaluate_block
 from bbopt.running.loop import run
 from bbopt.running.result import Result
@@ -28,7 +30,7 @@ class Interrupted(Exception):
 
 
 def play(cell: Cell) -> Record:
-    """Run a cell in this process, on one BLAS thread, and off no network.
+    """Run a cell in this process, on one BLAS thread, and off every network but this machine's.
 
     Raises
     ------
@@ -39,21 +41,28 @@ def play(cell: Cell) -> Record:
 
     environment = describe_machine()
     problem = registry.problem(cell.problem, **cell.arguments)
-    optimizer = registry.optimizer(cell.optimizer, problem.spec, seed=cell.seed, **cell.settings)
-    watch = _Watch(cell.time_limit)
-    with threadpool_limits(1):
+    client = None
+    with threadpool_limits(1), ExitStack() as stack:
+        if cell.llm == "loopback":
+            problem, client = stack.enter_context(served(problem, cell.seed))
+        optimizer = registry.optimizer(
+            cell.optimizer, problem.spec, seed=cell.seed, llm=client, **cell.settings
+        )
+        watch = _Watch(cell.time_limit)
         result = run(problem, optimizer, cell.budget, confirm=cell.confirm, callbacks=[watch])
         if result.stop_reason == "interrupted":
             raise Interrupted
         incumbents = _incumbents(result, watch.clock, _Judge(problem, cell))
     summary = result.to_json()
+    if isinstance(problem, Served):
+        summary |= spent(problem.service.ledger, problem.spec.sign)
     return Record(
         cell=cell,
         status="stopped" if watch.is_over else "done",
         direction=problem.spec.direction,
         optimum=problem.optimum,
         incumbents=incumbents,
-        summary={name: summary[name] for name in (*VALUES, *COUNTS, *TIMES, "best_params")},
+        summary={name: summary.get(name) for name in (*VALUES, *COUNTS, *TIMES, "best_params")},
         stop_reason=STOPPED if watch.is_over else result.stop_reason,
         environment={**environment, "versions": dict(result.metadata["versions"])},
     )

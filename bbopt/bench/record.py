@@ -15,8 +15,24 @@ FORMAT = 1
 STATUSES = ("done", "stopped", "failed", "skipped")
 """Within its budget; at the time limit; with an error; for want of an extra or a capability."""
 
-COUNTS = ("evaluations", "unique", "switches", "failures", "llm_calls", "tokens")
-VALUES = ("best_value", "best_stderr", "best_count", "initial_value", "test_value", "cost")
+COUNTS = (
+    "evaluations",
+    "unique",
+    "switches",
+    "failures",
+    "llm_calls",
+    "proposer_calls",
+    "tokens",
+)
+VALUES = (
+    "best_value",
+    "best_stderr",
+    "best_count",
+    "best_seen",
+    "initial_value",
+    "test_value",
+    "cost",
+)
 TIMES = ("seconds", "overhead_seconds")
 
 
@@ -60,7 +76,9 @@ class Record:
     incumbents : sequence of Incumbent
         One a change of the incumbent; the last is the run's result after all evaluations.
     summary : mapping
-        The numbers of the run that :meth:`bbopt.Result.to_json` names.
+        The numbers of the run that :meth:`bbopt.Result.to_json` names; where a local service
+        evaluated and proposed, its counts, ``proposer_calls`` and ``best_seen`` (the best true
+        value of all that was evaluated).
     stop_reason : str
         What ended the run.
     environment : mapping

@@ -9,6 +9,8 @@
     rescore = 8          # fresh evaluations, off the budget, of every incumbent of a problem
                          # that does not know its true values; 0 (default) for none
     time_limit = 600     # seconds after which a run is stopped and shown as such
+    llm = "loopback"     # one local service plays language model and evaluator for all, and
+                         # counts; "none" (default): problems propose and evaluate themselves
 
     [sizes.quick]        # chosen by --quick; under two minutes
     seeds = 2            # seeds 0 and 1; the same for every optimizer, so that runs are pairs
@@ -48,6 +50,7 @@ from bbopt.budget import Budget
 from bbopt.errors import UnknownName, UsageError
 
 SIZES = ("quick", "default", "full")
+LLMS = ("none", "loopback")
 TIME_LIMIT = 600.0
 """Seconds that a run may take where the suite does not say."""
 
@@ -86,6 +89,7 @@ class Suite:
     confirm: float | None
     rescore: int
     time_limit: float
+    llm: str
 
     def cells(
         self, size: str, *, optimizers: Sequence[str] | None = None, seeds: int | None = None
@@ -129,6 +133,7 @@ class Suite:
                 confirm=self.confirm,
                 rescore=self.rescore,
                 time_limit=self.time_limit,
+                llm=self.llm,
             )
             for seed in range(n_seeds)
             for problem in (self.problems[label] for label in chosen.problems)
@@ -182,7 +187,7 @@ def load_suite(name: str | Path) -> Suite:
 
 
 def _suite(name: str, data: Mapping[str, Any]) -> Suite:
-    allowed = ("title", "description", "confirm", "rescore", "time_limit")
+    allowed = ("title", "description", "confirm", "rescore", "time_limit", "llm")
     _check_keys("the file", data, (*allowed, "sizes", "problems", "optimizers"))
     for key in ("title", "sizes", "problems", "optimizers"):
         if key not in data:
@@ -210,6 +215,7 @@ def _suite(name: str, data: Mapping[str, Any]) -> Suite:
         confirm=confirm,
         rescore=checks.integer("rescore", data.get("rescore", 0), 0),
         time_limit=checks.number("time_limit", data.get("time_limit", TIME_LIMIT), 0.001),
+        llm=checks.one_of("llm", data.get("llm", "none"), LLMS),
     )
 
 
