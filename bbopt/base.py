@@ -76,6 +76,8 @@ class Optimizer(ABC):
     """Whether it asks the space's ``initial`` first by itself, in a manner of its own."""
     uses_candidates: ClassVar[bool] = False
     """Whether it proposes only rows of ``spec.candidates``."""
+    llm_roles: ClassVar[frozenset[str]] = frozenset()
+    """The roles in which it asks a language model, where it is given one that has them."""
     Settings: ClassVar[type[Any]] = NoSettings
     """A frozen dataclass of :func:`bbopt.settings.setting` fields."""
     name: str = ""

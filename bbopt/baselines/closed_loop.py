@@ -97,6 +97,7 @@ class ClosedLoop(Optimizer):
 
     kinds = frozenset({"text"})
     asks_initial = True
+    llm_roles = frozenset({"proposer"})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -46,6 +46,7 @@ class Resampling(Optimizer):
 
     kinds = frozenset({"text", "float", "int", "categorical"})
     asks_initial = True
+    llm_roles = frozenset({"proposer"})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

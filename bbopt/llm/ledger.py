@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from bbopt.budget import Budget
 from bbopt.errors import UsageError
 from bbopt.llm.exchange import Price, Request
-from bbopt.trial import Usage
+from bbopt.trial import NO_USAGE, Usage
 
 logger = logging.getLogger("bbopt.llm")
 
@@ -116,6 +116,8 @@ class Ledger:
         self._allowed = self._limit
         self._book: Book | None = None
         self._lock = threading.Lock()
+        self.full: str | None = None
+        """The axis that had no room for the request made last, if it was refused."""
 
     @property
     def roles(self) -> dict[str, Charge]:
@@ -129,22 +131,26 @@ class Ledger:
         with self._lock:
             return self._total()
 
-    def limit(self, budget: Budget | int | str | Mapping[str, Any]) -> None:
+    def limit(
+        self, budget: Budget | int | str | Mapping[str, Any], *, beyond: Usage = NO_USAGE
+    ) -> None:
         """Limit the whole run: everything booked counts, earlier sessions included.
 
         Parameters
         ----------
         budget : Budget, or what :meth:`bbopt.Budget.parse` takes
             Its ``llm_calls``, ``tokens`` and ``cost``.
+        beyond : Usage
+            What is booked and does not count: other runs had spent it.
 
         Raises
         ------
         UsageError
             If ``cost`` is limited and the price of a model is unknown.
         """
-        limit = self._ceiling(Budget.parse(budget))
+        limit = beyond + self._ceiling(Budget.parse(budget))
         with self._lock:
-            self._limit = limit
+            self._limit, self._allowed = limit, limit
 
     def allow(self, left: Budget) -> None:
         """Allow at most what is left, from now on; replaces what was allowed before.
@@ -175,8 +181,9 @@ class Ledger:
             for axis in ("llm_calls", "tokens", "cost"):
                 ceiling = min(getattr(self._limit, axis), getattr(self._allowed, axis))
                 if getattr(after.usage, axis) > ceiling:
+                    self.full = axis
                     return axis
-            book = self._book
+            self.full, book = None, self._book
             entry = None if book is None else book.open_entry(request.role, most)
             reservation = Reservation(request.role, most, price, entry)
             self._reserved.add(reservation)

@@ -80,7 +80,8 @@ class Line:
                     return Answer(error=problem), usage, latency
                 answer, charge, seconds = self._send(request, reservation)
                 usage, latency = usage + charge.usage, latency + seconds
-                if answer.error is None or not self._breaker.is_open or time.monotonic() >= until:
+                is_down = self._breaker.is_open or answer.attempts == 0  # or soon counts as down
+                if answer.error is None or not is_down or time.monotonic() >= until:
                     return answer, usage, latency
 
     def _send(self, request: Request, reservation: Reservation) -> tuple[Answer, Charge, float]:

@@ -74,6 +74,7 @@ class Polca(Optimizer):
 
     kinds = frozenset({"text", "float", "int", "categorical"})
     asks_initial = True
+    llm_roles = frozenset({"proposer", "summarizer"})
     confirm = VARIANTS["bbopt"]["confirm"]
     Settings = PolcaSettings
 

@@ -102,9 +102,9 @@ Propose = Callable[[Sequence[Request]], list[Proposal]]
 def make_proposer(optimizer: Optimizer) -> Propose:
     """What answers the requests of an optimizer, in their order.
 
-    Its language model where it has one, else its ``proposer``, else generic edits.
+    Its language model where that has the role, else its ``proposer``, else generic edits.
     """
-    if optimizer.llm is not None:
+    if optimizer.llm is not None and "proposer" in optimizer.llm.roles:
         return _ModelProposer(optimizer.spec, optimizer.llm, optimizer.seed)
     function = optimizer.proposer or _GenericEdits(optimizer.space)
     return _FunctionProposer(optimizer.space, function, optimizer.seed, optimizer.worker)

@@ -23,10 +23,12 @@ MAX_CANDIDATES = 4
 def confirm(session: Session) -> Best | None:
     """Spend the evaluations held back; the winner by fresh values alone, or None.
 
-    None where nothing is held back, nothing was found, or the run was stopped hard.
+    None where nothing is held back, nothing was found, or the run was stopped hard. A stored
+    run whose language model is down is to go on when it is back: it keeps them for then.
     """
     n = min(session.n_confirm, _room(session))
-    if n < 1 or session.is_hard_stopped():
+    is_paused = session.stop == "llm" and session.log is not None
+    if n < 1 or is_paused or session.is_hard_stopped():
         return None
     candidates = _candidates(session, min(MAX_CANDIDATES, n // 4))
     if not candidates:

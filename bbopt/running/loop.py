@@ -30,6 +30,7 @@ from bbopt.running.storage import StudyLog
 from bbopt.running.warm_start import Finished, read_warm_start, tell_warm_start
 from bbopt.space import Space
 from bbopt.spec import Direction, Spec
+from bbopt.trial import NO_USAGE, Usage
 
 if TYPE_CHECKING:
     from bbopt.llm import Client
@@ -198,14 +199,14 @@ def run(
                     "optimizer must be fresh where there is a storage: replay fills it"
                 )
             about = metadata(problem, chosen)
-            kept = None
+            kept, before = None, NO_USAGE if client is None else client.ledger.total.usage
             if log is not None:
                 identify(log, problem, about)
                 kept = _snapshots(log, chosen, snapshots)
                 if client is not None:
                     language.record(client, log, snapshots)
             if client is not None:
-                client.ledger.limit(options.budget)
+                client.ledger.limit(options.budget, beyond=before)
             show = None
             if progress and is_writer:
                 show = stack.enter_context(Progress(_title(about), options.budget))
@@ -213,7 +214,7 @@ def run(
                 rounds = Rounds(problem, chosen, options, log, kept, show, comm)
                 return run_rounds(rounds, about, earlier)
             session = Session(problem, chosen, options, log=log, snapshots=kept, progress=show)
-            return _search(session, about, earlier, str(warm_start), client)
+            return _search(session, about, earlier, str(warm_start), client, before)
 
     if mpirun.n_ranks() == 1:
         return here(options)
@@ -323,8 +324,12 @@ def _build(
 ) -> Optimizer:
     spec = problem.spec
     if isinstance(optimizer, str):
-        llm = llm if llm is not None and "proposer" in llm.roles else None
-        proposer = problem.propose if llm is None else None
+        roles = language.roles_of(optimizer, llm)
+        if llm is not None and not roles and not problem.needs_llm:
+            has = ", ".join(llm.roles)
+            logger.warning("optimizer %r asks no language model in the roles %s", optimizer, has)
+        llm = llm if roles else None
+        proposer = None if "proposer" in roles else problem.propose
         return registry.optimizer(
             optimizer, spec, seed=seed or 0, worker=worker, llm=llm, proposer=proposer, **settings
         )
@@ -352,8 +357,12 @@ def _search(
     earlier: Sequence[Finished],
     warm_start: str,
     client: Client | None,
+    before: Usage,
 ) -> Result:
-    """Restore, search, confirm, and gather the result; ``earlier`` comes from ``warm_start``."""
+    """Restore, search, confirm, and gather the result.
+
+    ``earlier`` comes from ``warm_start``; ``before`` is what the client had spent.
+    """
     log, optimizer = session.log, session.optimizer
     if log is not None:
         with language.only_recorded(client):
@@ -371,7 +380,7 @@ def _search(
     return Result(
         best=best,
         trials=session.account.evaluations,
-        spent=session.account.spent(optimizer.usage),
+        spent=language.with_lost_calls(session.account.spent(optimizer.usage), client, before),
         stop_reason="interrupted" if session.stop == "interrupted" else stop,
         initial_value=session.account.initial_value(),
         true_value=problem.truth(best.params) if best is not None else None,

@@ -52,7 +52,8 @@ class Result:
         Evaluations, switches, failures, cost, use of language models, seconds.
     stop_reason : str
         A budget's axis (``"evaluations"``, ``"seconds"``, ...), ``"target"``, ``"patience"``,
-        ``"exhausted"``, ``"max_failures"``, ``"callback"`` or ``"interrupted"``.
+        ``"exhausted"``, ``"max_failures"``, ``"callback"``, ``"interrupted"``, or ``"llm"``:
+        the language model was down.
     initial_value : float or None
         Mean observed at the space's ``initial``, where it has one.
     true_value : float or None

@@ -20,6 +20,7 @@ from bbopt.budget import Budget
 from bbopt.errors import UsageError
 from bbopt.running.account import Account
 from bbopt.running.blocks import Block, OpenTrial, count_blocks, cut
+from bbopt.running.language import why_no_more
 from bbopt.running.options import Options
 from bbopt.running.pool import Answer, Pool, make_pool
 from bbopt.running.progress import Progress
@@ -180,8 +181,7 @@ class Session:
         if asked:
             self.admit_ask(asked, n, left)
         elif not self.open:
-            refused = [axis for axis in ("llm_calls", "tokens") if getattr(left, axis) == 0]
-            self.stop = refused[0] if refused else self.optimizer.gave_up or "exhausted"
+            self.stop = why_no_more(self.optimizer, self.left())
 
     def _n_wanted(self) -> int:
         if self.options.in_flight is not None:
@@ -289,7 +289,7 @@ class Session:
 
     def is_hard_stopped(self) -> bool:
         """Whether nothing may be started any more."""
-        if self.stop in HARD_STOPS:
+        if self.stop in HARD_STOPS and self.stop != "cost":  # a model's price may be what was left
             return True
         if self._budget.cost is None and self._budget.seconds is None:
             return False
