@@ -70,13 +70,17 @@ class Cache:
             self._file = sqlite3.connect(
                 address, timeout=PATIENCE, isolation_level=None, check_same_thread=False, uri=True
             )
-        self.close = weakref.finalize(self, self._file.close)
-        """Close the file."""
+        self._close = weakref.finalize(self, self._file.close)
         try:
             self._check_format() if read_only else self._prepare()
         except StorageError:
             self.close()
             raise
+
+    def close(self) -> None:
+        """Close the file; a thread that still uses it gets a StorageError."""
+        with self._lock:
+            self._close()
 
     def find(
         self, request: Request, *, model: str | None = None, failures: bool = False

@@ -72,6 +72,8 @@ class Client:
             for server in set(servers.values())  # one for each, whichever roles it has
         }
         self._lines = {role: lines[server] for role, server in servers.items()}
+        self.full: str | None = None
+        """The axis of the budget that had no room for the request answered last, if any."""
         self._cache: Cache | None = None
         self._replaying = 0
         self._lock = threading.Lock()
@@ -143,24 +145,8 @@ class Client:
             If the recording cannot be written.
         """
         request = Request(messages, role, draw, seed, schema, max_tokens, temperature)
-        source, cache, replaying = self._sources.get(request.role), self._cache, self.replaying
-        model = "" if source is None or isinstance(source, Recording) else source.model
-        if cache is not None:
-            wanted = None if replaying or not model else model
-            recorded = cache.find(request, model=wanted, failures=replaying)
-            if recorded is not None:
-                return recorded
-        if isinstance(source, Recording):
-            reply = source.answer(request)
-            self.ledger.book(request.role, reply.usage)
-        elif replaying:
-            return Reply(error="this request is not recorded, and only a recording may answer")
-        elif source is None:
-            reply = Reply(error=f"there is no language model for the role {request.role!r}")
-        else:
-            reply = self._lines[request.role].answer(request)
-        if cache is not None:
-            cache.keep(request, reply, model)
+        reply = self._reply_to(request)
+        self.full = reply.full
         return reply
 
     def record(self, path: str | Path) -> None:
@@ -210,3 +196,27 @@ class Client:
         where: TracebackType | None,
     ) -> None:
         self.close()
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _reply_to(self, request: Request) -> Reply:
+        """What is recorded of a request, else what comes of it now, which is then recorded."""
+        source, cache, replaying = self._sources.get(request.role), self._cache, self.replaying
+        model = "" if source is None or isinstance(source, Recording) else source.model
+        if cache is not None:
+            wanted = None if replaying or not model else model
+            recorded = cache.find(request, model=wanted, failures=replaying)
+            if recorded is not None:
+                return recorded
+        if isinstance(source, Recording):
+            reply = source.answer(request)
+            self.ledger.book(request.role, reply.usage)
+        elif replaying:
+            return Reply(error="this request is not recorded, and only a recording may answer")
+        elif source is None:
+            reply = Reply(error=f"there is no language model for the role {request.role!r}")
+        else:
+            reply = self._lines[request.role].answer(request)
+        if cache is not None:
+            cache.keep(request, reply, model)
+        return reply

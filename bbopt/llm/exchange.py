@@ -158,6 +158,10 @@ class Backend(Protocol):
         """Free what it holds; it may be asked again, and closed again."""
 
 
+NO_ROOM = "the budget has no room for the request: "
+"""The error of a request that was refused for want of what follows, an axis of the budget."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """What came of a request.
@@ -181,6 +185,12 @@ class Reply:
     usage: Usage = NO_USAGE
     error: str | None = None
     latency: float = 0.0
+
+    @property
+    def full(self) -> str | None:
+        """The axis of the budget that had no room for the request, if that is the error."""
+        is_refused = self.error is not None and self.error.startswith(NO_ROOM)
+        return self.error[len(NO_ROOM) :] if self.error is not None and is_refused else None
 
     def to_json(self) -> str:
         """One JSON object that :meth:`from_json` reads back."""

@@ -116,8 +116,6 @@ class Ledger:
         self._allowed = self._limit
         self._book: Book | None = None
         self._lock = threading.Lock()
-        self.full: str | None = None
-        """The axis that had no room for the request made last, if it was refused."""
 
     @property
     def roles(self) -> dict[str, Charge]:
@@ -181,9 +179,8 @@ class Ledger:
             for axis in ("llm_calls", "tokens", "cost"):
                 ceiling = min(getattr(self._limit, axis), getattr(self._allowed, axis))
                 if getattr(after.usage, axis) > ceiling:
-                    self.full = axis
                     return axis
-            self.full, book = None, self._book
+            book = self._book
             entry = None if book is None else book.open_entry(request.role, most)
             reservation = Reservation(request.role, most, price, entry)
             self._reserved.add(reservation)

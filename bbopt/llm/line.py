@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from bbopt.llm.breaker import Breaker
-from bbopt.llm.exchange import Answer, Backend, Reply, Request
+from bbopt.llm.exchange import NO_ROOM, Answer, Backend, Reply, Request
 from bbopt.llm.ledger import Charge, Ledger, Reservation
 from bbopt.llm.parse import read_json
 from bbopt.trial import NO_USAGE, Usage
@@ -76,8 +76,7 @@ class Line:
                 reservation = self._ledger.reserve(request)
                 if isinstance(reservation, str):
                     self._breaker.withdraw()
-                    problem = f"the budget has no room for the request: {reservation}"
-                    return Answer(error=problem), usage, latency
+                    return Answer(error=NO_ROOM + reservation), usage, latency
                 answer, charge, seconds = self._send(request, reservation)
                 usage, latency = usage + charge.usage, latency + seconds
                 is_down = self._breaker.is_open or answer.attempts == 0  # or soon counts as down

@@ -8,7 +8,6 @@ or a mapping of texts, and ends with ``{"summary": text}`` where there is a summ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,9 +143,9 @@ class _ModelProposer:
     def __call__(self, requests: Sequence[Request]) -> list[Proposal]:
         if len(requests) < 2:
             return [self._one(request) for request in requests]
-        n_threads = min(len(requests), self._llm.max_concurrent)
-        with ThreadPoolExecutor(n_threads, thread_name_prefix="bbopt-propose") as threads:
-            return list(threads.map(self._one, requests))
+        from bbopt.llm.together import together
+
+        return together(self._one, requests, self._llm.max_concurrent)
 
     def _one(self, request: Request) -> Proposal:
         examples = [seen.fields() for seen in request.seen]

@@ -82,7 +82,7 @@ def why_no_more(optimizer: Optimizer, left: Budget) -> str:
     for axis in ("llm_calls", "tokens"):
         if getattr(left, axis) == 0:
             return axis
-    refused = optimizer.llm.ledger.full if optimizer.gave_up == "llm" else None
+    refused = optimizer.llm.full if optimizer.gave_up == "llm" else None
     return refused or optimizer.gave_up or "exhausted"
 
 
