@@ -173,18 +173,63 @@ def add_effort(
     )
 
 
+def add_estimates(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
+    """Append what each method says of its result beside the truth, where that is known."""
+    rows = []
+    rng = seeding.stream(0, "bootstrap estimates")
+    for task in (task for task in comparison.tasks if task.has_truth):
+        cells = []
+        for method in comparison.methods:
+            runs = [task.run(method, seed) for seed in task.seeds]
+            last = [run.incumbents[-1] for run in runs if run is not None and run.incumbents]
+            known = [(i.value, i.true_value) for i in last if i.true_value is not None]
+            if not known:
+                cells.append("–")
+                continue
+            own, true = np.array(known).T
+            gap = st.estimate(-task.sign * (own - true), rng)
+            means = f"says {number(own.mean(), 3)}, is {number(true.mean(), 3)}"
+            ends = interval(gap.low, gap.high, digits=2)
+            cells.append(f"{number(gap.mean, 2)}<small>{'<br>'.join(filter(None, [ends, means]))}")
+            cells[-1] += "</small>"
+        rows.append([f"{escape(task.label)}<small>{escape(task.budget)}</small>", *cells])
+    if rows:
+        page.heading("What they say of their results")
+        page.table(
+            ["Problem", *(method_name(method, look) for method in comparison.methods)],
+            rows,
+            "By how much a method's own estimate of its result is better than the truth: mean over "
+            "the runs with its 95 % bootstrap interval. Above zero, it promises too much.",
+        )
+
+
 def add_spend(page: Page, records: Sequence[Record], look: Mapping[str, Look]) -> None:
     """Append what language models and evaluations cost, where they cost anything."""
-    names = ("llm_calls", "tokens", "cost")
-    total: dict[str, list[float]] = {}
+    names = ("evaluations", "llm_calls", "proposer_calls", "tokens", "unique", "cost", "seconds")
+    runs: dict[tuple[str, str], list[list[float]]] = {}
     for record in records:
-        sums = total.setdefault(record.cell.optimizer_label, [0.0] * len(names))
-        for i, name in enumerate(names):
-            sums[i] += record.summary.get(name) or 0.0
-    spenders = {method: sums for method, sums in total.items() if any(sums)}
-    if spenders:
-        page.heading("Spend")
+        if record.is_run:
+            spent = [float(record.summary.get(name) or 0.0) for name in names]
+            place = record.cell.budget_label, record.cell.optimizer_label
+            runs.setdefault(place, []).append(spent)
+    means = {place: np.mean(spent, axis=0) for place, spent in runs.items()}
+    paid = [names.index(name) for name in ("llm_calls", "tokens", "cost")]
+    if not any(mean[paid].any() for mean in means.values()):
+        return
+    page.heading("Spend")
+    head = ["Evaluations", "LLM calls", "Of these for proposals", "Tokens", "Unique", "Cost"]
+    for budget in dict.fromkeys(budget for budget, _ in means):
         page.table(
-            ["Over all runs", "LLM calls", "Tokens", "Cost"],
-            [[method_name(method, look), *map(number, sums)] for method, sums in spenders.items()],
+            [escape(budget), *head, "Seconds"],
+            [
+                [method_name(method, look), *(_amount(value) for value in mean)]
+                for (place, method), mean in means.items()
+                if place == budget
+            ],
+            "" if budget != next(iter(means))[0] else "Means of a run, over all problems.",
         )
+
+
+def _amount(value: float) -> str:
+    """A whole number where it is large enough for one."""
+    return f"{value:,.0f}" if value >= 100 else number(value, 3)

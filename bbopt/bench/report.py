@@ -11,6 +11,7 @@ from bbopt.bench.comparison import Comparison
 from bbopt.bench.evidence import (
     add_comparison,
     add_effort,
+    add_estimates,
     add_progress,
     add_spend,
     add_test_values,
@@ -58,6 +59,7 @@ def make_page(bench: Bench, comparison: Comparison) -> str:
     add_verdict(page, comparison, look)
     add_progress(page, comparison.tasks, look)
     add_comparison(page, comparison, look)
+    add_estimates(page, comparison, look)
     add_test_values(page, comparison, look)
     add_effort(page, bench.records, comparison, look)
     add_spend(page, bench.records, look)

@@ -60,12 +60,12 @@ def _about(bench: Bench, found: Results, size: str) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"Every method on every problem with {count(len(found.seeds), 'seed')}, the same for all. One local "
-        "service proposes, summarises and evaluates for every method alike and counts what it is "
-        "asked: its proposer is simulated, uses nothing but the prompt that it is sent, and "
-        "answers the n-th request of a run with the same draws for all. So this shows properties "
-        "of search loops, **not** of language models in the field. Settings of the peers were "
-        "chosen on other seeds (`generative_tuning.md`); `polca` has its defaults."
+        f"Every method on every problem with {count(len(found.seeds), 'seed')}, the same for all. "
+        "One local service proposes, summarises and evaluates for every method alike and counts "
+        "what it is asked: its proposer is simulated, uses nothing but the prompt that it is sent, "
+        "and answers the n-th request of a run with the same draws for all. So this shows "
+        "properties of search loops, **not** of language models in the field. Settings of the "
+        "peers were chosen on other seeds (`generative_tuning.md`); `polca` has its defaults."
     )
     yield ""
     yield (

@@ -99,6 +99,7 @@ def test_the_key_of_a_cell_depends_on_what_its_result_depends_on(make_cell):
         "seed": 1,
         "confirm": 0.0,
         "rescore": 1,
+        "llm": "loopback",
     }
     keys = {make_cell(**{name: value}).key for name, value in other.items()}
     assert len(keys | {key}) == len(other) + 1

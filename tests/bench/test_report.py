@@ -11,6 +11,7 @@ from bbopt.bench.page import interval, number
 from bbopt.bench.plots import _apart, looks
 from bbopt.bench.report import make_page, write_report
 from bbopt.bench.runner import Bench
+from bbopt.budget import Budget
 from bbopt.errors import MissingExtra, UsageError
 
 VOID = {"meta", "br", "wbr"}
@@ -208,11 +209,34 @@ def test_without_trouble_there_is_no_list_of_it(page):
     assert "Failed, stopped" not in Reader(page).text
 
 
-def test_spend_is_shown_where_there_is_any(records, page):
+def test_spend_is_the_mean_of_a_run_for_each_budget(records, page):
     assert "LLM calls" not in Reader(page).text
-    spent = [replace(r, summary=r.summary | {"llm_calls": 3, "tokens": 40}) for r in records[:2]]
-    text = Reader(page_of(spent + records[2:])).text
-    assert "Over all runs LLM calls Tokens Cost random 6 80 0" in text
+    counts = [{"llm_calls": 3, "tokens": 40}, {"llm_calls": 4, "tokens": 1040}]
+    spent = [replace(r, summary=r.summary | c) for r, c in zip(records, counts, strict=False)]
+    other = replace(records[0], cell=replace(records[0].cell, budget=Budget(evaluations=7)))
+    text = Reader(page_of([*spent, *records[2:], other])).text
+    head = "Evaluations LLM calls Of these for proposals Tokens Unique Cost Seconds"
+    n_runs = sum(r.cell.optimizer_label == "random" for r in records)
+    calls, tokens = number(7 / n_runs, 3), number(1080 / n_runs, 3)
+    assert f"10 evaluations {head} random 10 {calls} 0 {tokens} 10 0 1" in text
+    assert f"7 evaluations {head} random 10 0 0 0 10 0 1" in text
+
+
+def test_estimates_are_shown_beside_the_truth(make_record):
+    records = [
+        make_record("a", seed, [(1, 0.9, 0.6 + 0.1 * seed)], problem="up", direction="maximize")
+        for seed in range(2)
+    ]
+    records += [make_record("a", seed, [(1, 0.25, 0.5)], problem="down") for seed in range(2)]
+    records.append(make_record("b", 0, [(1, 1.0, 1.5)], problem="down"))
+    _, _, table = Reader(page_of(records)).text.partition("What they say of their results")
+    assert "up 10 evaluations 0.25 [0.2, 0.3] says 0.9, is 0.65 –" in table
+    assert "down 10 evaluations 0.25 [0.25, 0.25] says 0.25, is 0.5 0.5 says 1, is 1.5" in table
+
+
+def test_estimates_are_left_out_where_the_truth_is_unknown(make_record):
+    records = [make_record("a", 0, [(1, 3.0, None)])]
+    assert "What they say" not in Reader(page_of(records)).text
 
 
 def test_scores_on_data_never_shown_are_those_of_the_problems_that_have_such(page):

@@ -68,6 +68,14 @@ def test_seeds_and_optimizers_can_be_given_instead(write_suite):
     assert {c.seed for c in cells} == {0}
 
 
+def test_who_proposes_is_said_once_for_all_cells(write_suite):
+    default = load_suite(write_suite(TINY)).cells("quick")
+    served = load_suite(write_suite('llm = "loopback"' + TINY)).cells("quick")
+    assert {cell.llm for cell in default} == {"none"}
+    assert {cell.llm for cell in served} == {"loopback"}
+    assert {cell.key for cell in default}.isdisjoint(cell.key for cell in served)
+
+
 def test_an_unknown_optimizer_on_the_command_line_gets_the_nearest_names(write_suite):
     with pytest.raises(UnknownName, match="unknown optimizer 'sobbol': did you mean sobol"):
         load_suite(write_suite(TINY)).cells("quick", optimizers=["sobbol"])
@@ -85,6 +93,7 @@ def test_a_size_that_the_suite_does_not_have_is_refused(write_suite):
         ("rescore = 2", "rescore = -1", "rescore must be an integer >= 0, got -1"),
         ("rescore = 2", "confirm = 1.0", r"confirm must be in \[0, 1\), got 1.0"),
         ("rescore = 2", "time_limit = 0", "time_limit must be a finite number >= 0.001, got 0"),
+        ("rescore = 2", "llm = 'openai'", "llm must be one of 'none', 'loopback', got 'openai'"),
         ('title = "Tiny"', "", "'title' is missing"),
         ('title = "Tiny"', "title = 3", "title must be a text, got 3"),
         ("[sizes.quick]", "[sizes.tiny]", "unknown key 'tiny' in sizes; allowed are quick"),
@@ -147,3 +156,11 @@ def test_the_demo_tunes_real_models_with_at_least_three_optimizers():
     suite = load_suite("demo")
     assert all(entry.name.startswith("hpo/") for entry in suite.problems.values())
     assert {"random", "sobol", "optuna:tpe", "cma"} <= {e.name for e in suite.optimizers.values()}
+
+
+def test_the_generative_suite_has_half_of_its_budgets_on_both_axes():
+    cells = load_suite("generative").cells("default")
+    budgets = {(c.budget.evaluations, c.budget.llm_calls) for c in cells if c.arguments == {}}
+    assert budgets == {(300, None), (600, None), (3000, 60), (3000, 120)}
+    assert {cell.llm for cell in cells} == {"loopback"}
+    assert len({cell.seed for cell in cells}) == 30
