@@ -44,9 +44,9 @@ def bench(
 ) -> int:
     """Run a SUITE: every problem with every optimizer and every seed.
 
-    SUITE is one of the package's (demo, baselines) or the path of a TOML file. Whatever is
-    finished stays in DIR: the same command goes on after an interruption, and a wider one
-    (more seeds, another optimizer) adds to it.
+    SUITE is one of the package's (demo, baselines, generative) or the path of a TOML file.
+    Whatever is finished stays in DIR: the same command goes on after an interruption, and a
+    wider one (more seeds, another optimizer) adds to it.
 
     \b
     bbopt bench demo --jobs 2
