@@ -1,17 +1,26 @@
 """Every file in ``examples/`` runs, as a user would run it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bbopt import sandbox
+from bbopt.errors import UsageError
+
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_says_what_it_found(path, tmp_path):
+    if "bbopt.sandbox" in path.read_text():
+        try:
+            sandbox.choose("auto")
+        except UsageError as error:
+            pytest.skip(str(error))
     run = subprocess.run(
         [sys.executable, "-W", "error", str(path)],
         cwd=tmp_path,
@@ -23,3 +32,13 @@ def test_example_runs_and_says_what_it_found(path, tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip()
     assert not run.stderr
+
+
+def test_the_prompt_for_support_tickets_is_short_work_and_gets_better(tmp_path):
+    path = next(path for path in EXAMPLES if path.stem == "support_tickets")
+    assert len(path.read_text().splitlines()) < 40
+    run = subprocess.run(
+        [sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    before, after, stderr = map(float, re.findall(r"\d\.\d\d", run.stdout.splitlines()[-1]))
+    assert after - 2 * stderr > before
