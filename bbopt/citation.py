@@ -1,4 +1,4 @@
-"""BibTeX of the methods and of what they build on."""
+"""BibTeX of the methods and of what they build on, and of the sources of published problems."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from importlib import resources
 
 from bbopt.errors import UnknownName
 
-# Method -> the keys of its entries in references.bib, the method's own paper first.
+# Method or problem -> the keys of its entries in references.bib, its own paper first.
 REFERENCES: dict[str, tuple[str, ...]] = {
     "bbopt": ("bbopt",),
     "polca": ("ren2026polca",),
+    "gepa": ("agrawal2025gepa",),
+    "openevolve": ("sharma2025openevolve", "novikov2025alphaevolve"),
+    "best-of-n": ("bbopt",),
+    "random-restarts": ("bbopt",),
     "lacmas": ("qin2026lacmas", "chen2025masoie"),
     "mini-gp-ucb": ("calandriello2022mini", "srinivas2010gpucb"),
     "mini-gp-ei": ("calandriello2022mini", "jones1998ego", "wang2014ei"),
@@ -33,21 +37,30 @@ REFERENCES: dict[str, tuple[str, ...]] = {
     "optuna:nsgaii": ("akiba2019optuna", "deb2002nsgaii"),
     "botorch:logei": ("balandat2020botorch", "ament2023logei", "jones1998ego"),
     "botorch:qlognei": ("balandat2020botorch", "ament2023logei", "letham2019nei"),
+    "program/bin-packing": ("romeraparedes2024funsearch", "falkenauer1996packing"),
+    "program/circle-packing": ("novikov2025alphaevolve",),
+    "program/cfr": (
+        "zinkevich2007cfr",
+        "tammelin2014cfrplus",
+        "brown2019dcfr",
+        "farina2021pcfr",
+    ),
 }
 
 
 def cite(name: str) -> str:
-    """BibTeX of a method and of what it builds on.
+    """BibTeX of a method and of what it builds on, or of what a problem is taken from.
 
     Parameters
     ----------
     name : str
-        A method as listed by ``bbopt optimizers``, or ``"bbopt"`` for the package itself.
+        A method as listed by ``bbopt optimizers``, a problem that others have published, or
+        ``"bbopt"`` for the package itself.
 
     Returns
     -------
     str
-        The entries, the method's own paper first, separated by blank lines.
+        The entries, its own paper first, separated by blank lines.
 
     Raises
     ------
@@ -61,7 +74,7 @@ def cite(name: str) -> str:
     @article{bergstra2012random,
     """
     if name not in REFERENCES:
-        raise UnknownName("method to cite", name, REFERENCES)
+        raise UnknownName("method or problem to cite", name, REFERENCES)
     entries = _entries()
     return "\n\n".join(entries[key] for key in REFERENCES[name])
 

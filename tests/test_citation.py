@@ -9,7 +9,7 @@ import pytest
 import bbopt
 from bbopt.citation import REFERENCES, _entries
 from bbopt.errors import UnknownName
-from bbopt.registry import optimizer_class, optimizer_names
+from bbopt.registry import optimizer_class, optimizer_names, problem_names
 
 ENTRY = re.compile(r"@(?P<kind>\w+)\{(?P<key>\w+),\n(?P<fields>.*)\n\}", re.DOTALL)
 NEEDED = {
@@ -46,6 +46,10 @@ def test_a_method_comes_with_what_it_builds_on() -> None:
     own, built_on = split(bbopt.cite("optuna:tpe"))
     assert "Optuna" in own
     assert "Algorithms for Hyper-Parameter Optimization" in built_on
+
+
+def test_a_problem_that_can_be_cited_exists() -> None:
+    assert {name for name in REFERENCES if "/" in name} <= set(problem_names())
 
 
 def test_the_bibliography_has_no_entry_that_nobody_cites() -> None:

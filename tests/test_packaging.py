@@ -21,9 +21,11 @@ def package_name(requirement: str) -> str:
 def test_the_wheel_has_every_package_of_the_tree() -> None:
     tree = {
         ".".join(folder.parent.relative_to(ROOT).parts)
-        for folder in (ROOT / "bbopt").rglob("__init__.py")
+        for top in ("bbopt", "problems")
+        for folder in (ROOT / top).rglob("__init__.py")
     }
-    assert set(CONFIG["tool"]["setuptools"]["packages"]) == tree | {"bbopt.problems"}
+    installed = {re.sub(r"^problems", "bbopt.problems", name) for name in tree}
+    assert set(CONFIG["tool"]["setuptools"]["packages"]) == installed
 
 
 def test_the_extra_all_is_everything_but_peers_and_dev() -> None:
@@ -50,13 +52,15 @@ def test_what_is_installed_offers_the_families_that_pyproject_lists(group: str) 
     assert ours == listed
 
 
-@pytest.mark.parametrize("folder", ["bbopt", "bbopt/running"])
+@pytest.mark.parametrize(
+    "folder", ["bbopt", "bbopt/running", "bbopt/polca", "bbopt/llm", "bbopt/sandbox"]
+)
 def test_the_map_of_the_house_shows_the_rooms_that_there_are(folder: str) -> None:
     depth = len(Path(folder).parts)
     guide = (ROOT / "CONTRIBUTING.md").read_text()
-    if depth > 1:  # its own lines: those up to the next room of the same depth
-        guide = re.split(rf"^{'  ' * (depth - 1)}{Path(folder).name}/ ", guide, flags=re.M)[1]
-        guide = re.split(rf"^{'  ' * (depth - 1)}\w", guide, flags=re.M)[0]
+    # its own lines: those up to the next room of the same depth
+    guide = re.split(rf"^{'  ' * (depth - 1)}{Path(folder).name}/\s", guide, flags=re.M)[1]
+    guide = re.split(rf"^{'  ' * (depth - 1)}\w", guide, flags=re.M)[0]
     shown = set(re.findall(rf"^{'  ' * depth}(\w+(?:\.py|/)) ", guide, re.MULTILINE))
     modules = {path.name for path in (ROOT / folder).glob("*.py")}
     rooms = {f"{path.parent.name}/" for path in (ROOT / folder).glob("*/__init__.py")}
