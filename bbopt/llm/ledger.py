@@ -129,6 +129,12 @@ class Ledger:
         with self._lock:
             return self._total()
 
+    @property
+    def has_unknown_cost(self) -> bool:
+        """Whether a model was asked whose price is unknown."""
+        used = (role for role, charge in self.roles.items() if charge.calls)
+        return any(role in self.prices and self.prices[role] is None for role in used)
+
     def limit(
         self, budget: Budget | int | str | Mapping[str, Any], *, beyond: Usage = NO_USAGE
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import replace
@@ -11,6 +12,8 @@ from bbopt.llm.exchange import NO_ROOM, Answer, Backend, Reply, Request
 from bbopt.llm.ledger import Charge, Ledger, Reservation
 from bbopt.llm.parse import read_json
 from bbopt.trial import NO_USAGE, Usage
+
+logger = logging.getLogger("bbopt.llm")
 
 MOST_QUOTED = 4000
 """Characters of a reply that a request to repair it shows."""
@@ -93,6 +96,11 @@ class Line:
             seconds = time.monotonic() - start
             self._breaker.report(None if answer.is_cut else answer.error)
             charge = self._ledger.settle(reservation, answer.attempts, answer.tokens)
+            logger.info(
+                "%s request %d: %.1f s, %d tokens%s",
+                *(request.role, request.draw, seconds, charge.tokens),
+                f": {answer.error}" if answer.error else "",
+            )
         return answer, charge, seconds
 
 

@@ -8,6 +8,7 @@ first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from bbopt.polca.prompts import SUMMARY_SCHEMA, shown, summarizer_messages
 from bbopt.polca.proposer import Seen
 from bbopt.spec import Spec
 from bbopt.trial import Usage
+
+logger = logging.getLogger("bbopt.polca")
 
 N_CANDIDATES = 5
 """Candidates that a summary takes up at once."""
@@ -63,6 +66,9 @@ def summarize(
         max_tokens=MAX_TOKENS,
         **call,
     )
+    if reply.error is not None:
+        level = logging.INFO if reply.usage.llm_calls else logging.WARNING  # nobody was asked
+        logger.log(level, "the summary stays as it was: %s", reply.error)
     text = "" if reply.error is not None else reply.data["summary"].strip()
     return (text[:MAX_CHARS].rstrip() or previous), reply.usage
 

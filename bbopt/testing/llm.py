@@ -17,7 +17,7 @@ Line: TypeAlias = Any
 """What a script says: a text, an Answer, an exception, or a JSON value to be written out."""
 
 BEHAVIOURS = (
-    *("good", "400", "401", "429", "500", "hang", "close", "truncated"),
+    *("good", "400", "401", "404", "429", "500", "hang", "close", "truncated"),
     *("malformed", "empty", "huge", "wrong", "no-usage", "cut"),
 )
 
@@ -113,7 +113,7 @@ class HostileServer:
         What it does with each request to ``/v1/chat/completions``, in the order of arrival;
         "good" once the script has ended. Or a function of the request's number and its JSON
         body. Behaviours are ``"good"``; the statuses ``"400"`` (refuses ``response_format``
-        where it is asked for it, else the request), ``"401"``, ``"429"``, ``"500"``;
+        where it is asked for it, else the request), ``"401"``, ``"404"``, ``"429"``, ``"500"``;
         ``"hang"`` (never answers), ``"close"`` (hangs up), ``"truncated"`` (stops within the
         body), ``"malformed"`` (no JSON), ``"empty"``, ``"huge"`` (1 MB), ``"wrong"`` (JSON that
         meets no schema, with an infinite number), ``"no-usage"``, ``"cut"`` (at max_tokens).
@@ -244,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
             owner._released.wait(60)
         elif behaviour == "400" and "response_format" in body:
             self._reply(400, _error("response_format is not supported here"))
-        elif behaviour in ("400", "401", "429", "500"):
+        elif behaviour in ("400", "401", "404", "429", "500"):
             self._reply(int(behaviour), _error(f"this is a {behaviour}"))
         elif behaviour == "malformed":
             owner._bill(body, "")
