@@ -18,37 +18,33 @@ from bbopt.trial import Best
 from .grammar import Grammar, edited
 from .scored import ScoredProgram
 
-BEST_FIT = '''\
+BEST_FIT = """\
 import numpy as np
 
 
 def priority(item, bins):
-    """How good each bin is for an item: it goes to the best one, the first among equals.
-
-    item: float, the size of the item
-    bins: (n,) array, what is left of the capacity of each bin that the item fits into, in the
-        order in which they were opened; the last one is a new, empty bin
-    returns: (n,) array of numbers; here, the tightest bin is the best
-    """
     return -(bins - item)
-'''
-"""Where the search starts."""
+"""
+"""Where the search starts. No docstring: it would be in all candidates, which are told apart by
+their text."""
+
+DESCRIPTION = """\
+Python that may import numpy and defines priority(item, bins): how good each bin is for an item,
+which goes to the best one, the first among equals. item: float, the size of the item. bins: array
+(n,), what is left of the capacity of each bin that the item fits into, in the order in which they
+were opened; the last one is a new, empty bin. It returns an array (n,) of numbers, one a bin."""
 
 GRAMMAR = Grammar(
-    atoms=("item", "bins", "(bins - item)", "bins / item"),
+    atoms=("(bins - item)",),
     forms=(
-        "_ ** 2.0",
-        "_ ** 3.0",
-        "np.sqrt(np.abs(_))",
-        "np.exp(-np.abs(_))",
-        "1.0 / (np.abs(_) + 1.0)",
+        "30.0 * (_ <= 5.0)",
+        "30.0 * (_ >= 20.0)",
+        "30.0 * (np.abs(_ - 10.0) <= 5.0)",
+        "30.0 * np.exp(-0.1 * np.abs(_))",
         "np.abs(_ - 10.0)",
-        "np.maximum(_, 10.0)",
-        "np.minimum(_, 10.0)",
-        "(_ == 0.0)",
-        "(_ <= 5.0)",
     ),
 )
+"""Bonuses and penalties for what would be left: little, much, about so much."""
 
 Rank: TypeAlias = Callable[[list[tuple[float, Array]]], Sequence[Any]]
 """``[(item, bins), ...] -> [priorities, ...]``."""
@@ -85,15 +81,17 @@ class BinPacking(ScoredProgram):
     """An online heuristic for bin packing: how many bins too many it opens, in per cent.
 
     Items come one by one, and each is put into a bin for good. The program defines
-    ``priority(item, bins)`` (see :data:`BEST_FIT`, where the search starts) and is asked for
-    each item; the packing itself is done outside of the sandbox. The value, to be minimised, is
-    the mean excess of the bins opened over the lower bound ceil(sum of sizes / capacity), in
+    ``priority(item, bins)`` as in :data:`DESCRIPTION` and is asked for each item; the packing
+    itself is done outside of the sandbox. It starts from best fit. The value, to be minimised,
+    is the mean excess of the bins opened over the lower bound ceil(sum of sizes / capacity), in
     per cent; a program that fails gets that of a bin for each item. ``test_value`` is the mean
     excess on instances never shown.
 
     ``"or3"``
         500 integers uniform in [20, 100], capacity 150: drawn as the set OR3 of the OR-Library
-        was (Falkenauer 1996, *A hybrid grouping genetic algorithm for bin packing*).
+        was (Falkenauer 1996, *A hybrid grouping genetic algorithm for bin packing*). On sets of
+        20 such instances first fit has an excess of 5.53 +- 0.12 per cent, best fit one of
+        5.13 +- 0.12 (mean and standard deviation over 50 sets).
     ``"weibull"``
         Integers from a Weibull distribution of scale 45 and shape 3, at most 100, capacity 100;
         1,000 of them in training and 5,000 in the test. From 5,000 items on the excess of good
@@ -104,7 +102,7 @@ class BinPacking(ScoredProgram):
     5.74, best fit 5.37, the best program found 3.11; on Weibull with 5,000 items 4.23, 3.98 and
     0.68.
 
-    Cost of an evaluation: 0.3 s.
+    Cost of an evaluation: 0.4 s.
 
     Parameters
     ----------
@@ -136,13 +134,14 @@ class BinPacking(ScoredProgram):
         n = n if instances is None else checks.integer("instances", instances, 1)
         self._items = self._draw("training", (n, m))
         worst = excess(np.full(n, m), self._items, self.capacity)
-        super().__init__(sandbox, seconds=30.0, worst=float(worst.mean()))
-        low, high = self._items.min(), self._items.max()
-        program = Text(
-            BEST_FIT,
-            description="Python that defines priority(item, bins) and may import numpy",
-            language="python",
+        super().__init__(
+            sandbox,
+            seconds=10.0 + 0.002 * self._items.size,
+            worst=float(worst.mean()),
+            output=2**16 + 16 * self._items.size,  # priorities of as many bins as items
         )
+        low, high = self._items.min(), self._items.max()
+        program = Text(BEST_FIT, description=DESCRIPTION, language="python")
         self._spec = Spec(
             space=Space({"program": program}),
             objective=(
@@ -166,7 +165,8 @@ class BinPacking(ScoredProgram):
     def test_value(self, best: Best) -> float:
         """The mean excess in per cent on instances never shown."""
         items = self._draw("test", FAMILIES[self._family].test_shape)
-        return self.run(best.params["program"], lambda box: self._score(box, items))[0]
+        scale = max(1.0, items.size / self._items.size)
+        return self.run(best.params["program"], lambda box: self._score(box, items), scale)[0]
 
     def propose(self, params: Params, feedback: Sequence[Any], rng: np.random.Generator) -> Params:
         """The program with its formula edited; best fit edited, where it cannot be."""
@@ -217,18 +217,22 @@ def pack(rank: Rank, items: Array, capacity: float) -> list[Array]:
         If priorities are no real numbers, one a bin.
     """
     n, m = items.shape
-    left = np.full((n, m + 1), capacity)
+    left = np.zeros((n, m + 1))  # 0: not there yet
+    left[:, 0] = capacity
     opened = np.zeros(n, dtype=int)
-    for j in range(m):
-        fitting = [np.flatnonzero(left[i, : opened[i] + 1] >= items[i, j]) for i in range(n)]
-        sizes = items[:, j].tolist()
-        calls = [(sizes[i], left[i, bins]) for i, bins in enumerate(fitting)]
-        for i, priorities in enumerate(rank(calls)):
-            _check(priorities, len(fitting[i]))
-            chosen = fitting[i][np.argmax(priorities)]
-            left[i, chosen] -= sizes[i]
-            opened[i] += chosen == opened[i]
-    return [left[i, : opened[i]] for i in range(n)]
+    for sizes in items.T:
+        fits = left[:, : opened.max() + 1] >= sizes[:, None]
+        fitting = [row.nonzero()[0] for row in fits]
+        calls = [
+            (size, row[bins]) for size, row, bins in zip(sizes.tolist(), left, fitting, strict=True)
+        ]
+        ranked = zip(rank(calls), fitting, strict=True)
+        chosen = np.array([bins[_first_best(found, len(bins))] for found, bins in ranked])
+        left[np.arange(n), chosen] -= sizes
+        new = np.flatnonzero(chosen == opened)
+        opened[new] += 1
+        left[new, opened[new]] = capacity
+    return [row[:k] for row, k in zip(left, opened, strict=True)]
 
 
 def excess(bins: Array, items: Array, capacity: float) -> Array:
@@ -238,7 +242,8 @@ def excess(bins: Array, items: Array, capacity: float) -> Array:
     return per_cent
 
 
-def _check(priorities: Any, n: int) -> None:
+def _first_best(priorities: Any, n: int) -> int:
+    """The place of the first among the largest of ``n`` priorities."""
     if not isinstance(priorities, np.ndarray):
         what = type(priorities).__name__
     elif priorities.shape != (n,):
@@ -246,5 +251,5 @@ def _check(priorities: Any, n: int) -> None:
     elif np.isnan(priorities).any():
         what = "NaN"
     else:
-        return
+        return int(priorities.argmax())
     raise ProgramError(f"priority must return an array of {n} numbers, one a bin; got {what}")

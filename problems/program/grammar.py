@@ -164,14 +164,14 @@ def _term(grammar: Grammar, rng: np.random.Generator, inner: ast.expr | None = N
     """A small new expression: an atom or ``inner``, in a form or not, scaled or not."""
     if inner is None:
         inner = _parsed(grammar.atoms[rng.integers(len(grammar.atoms))])
-    if grammar.forms and rng.random() < 0.6:
+    if grammar.forms and rng.random() < 0.85:
         form = _parsed(grammar.forms[rng.integers(len(grammar.forms))])
         for slot in _below((ast.Expression(form), "body", None)):
             if _number(_get(slot)) is not None:
                 _tune(slot, rng)
         inner = _filled(form, inner)
     if rng.random() < 0.5:
-        scale = float(f"{10 ** rng.uniform(-2, 2.5):.2g}")
+        scale = float(f"{10 ** rng.uniform(-1, 1):.2g}")
         inner = ast.BinOp(_constant(scale), ast.Mult(), inner)
     return inner
 
@@ -188,11 +188,16 @@ def _filled(form: ast.expr, inner: ast.expr) -> ast.expr:
 
 
 def _expressions(body: ast.FunctionDef) -> Iterator[Slot]:
-    """Every place in a function where a value is computed that could be another one."""
+    """Every place in a function where a value is computed that could be another one.
+
+    A statement that is but an expression, as a docstring, throws it away, and is left out.
+    """
     for statement in body.body:
         for node in ast.walk(statement):
+            if not isinstance(node, ast.stmt) or isinstance(node, ast.Expr):
+                continue
             for field in ("value", "test", "iter"):
-                if isinstance(node, ast.stmt) and isinstance(getattr(node, field, None), ast.expr):
+                if isinstance(getattr(node, field, None), ast.expr):
                     yield from _below((node, field, None))
 
 

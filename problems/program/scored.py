@@ -32,6 +32,8 @@ class ScoredProgram(Problem):
         How long the program may run in one evaluation.
     worst : float
         The value of a program that fails.
+    output : int
+        The largest result that it may return, in bytes.
 
     Raises
     ------
@@ -41,10 +43,11 @@ class ScoredProgram(Problem):
 
     block = MAX_VALUES
 
-    def __init__(self, sandbox: str, seconds: float, worst: float) -> None:
+    def __init__(self, sandbox: str, seconds: float, worst: float, output: int = 2**20) -> None:
         self.level = choose(sandbox)
         self.seconds = seconds
         self.worst = worst
+        self.output = output
 
     @abstractmethod
     def score(self, box: Sandbox) -> tuple[float, str]:
@@ -63,10 +66,14 @@ class ScoredProgram(Problem):
         info = {f"sandbox_{self.level}": 1.0}
         return Outcome([value] * n, feedback=[feedback] * n, info=info)
 
-    def run(self, program: str, score: Score) -> tuple[float, str]:
-        """The value and the feedback that ``score`` gives to a program, whatever it does."""
+    def run(self, program: str, score: Score, scale: float = 1.0) -> tuple[float, str]:
+        """The value and the feedback that ``score`` gives to a program, whatever it does.
+
+        ``scale``: how many times the work of an evaluation this is; time and output are as much.
+        """
+        seconds, output = self.seconds * scale, int(self.output * scale)
         try:
-            with Sandbox(program, seconds=self.seconds, level=self.level) as box:
+            with Sandbox(program, seconds=seconds, output=output, level=self.level) as box:
                 return score(box)
         except ProgramError as error:
             return self.worst, f"The program failed:\n{error}"
