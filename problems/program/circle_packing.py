@@ -21,49 +21,54 @@ N = 26
 TOLERANCE = 1e-9
 """Up to this much circles may overlap or stick out; they are shrunk by as much."""
 
-GRID = '''\
+GRID = """\
 import numpy as np
 
 
 def pack():
-    """26 circles in the unit square that do not overlap; the sum of their radii counts.
-
-    returns: (26, 3) array of x, y and radius; here, of equal circles on a grid
-    """
-    i = np.arange(26)
-    centres = np.column_stack([(i % 6 + 0.5) / 6, (i // 6 + 0.5) / 5])
+    centres = np.array([(i % 6 / 6 + 1 / 12, i // 6 / 5 + 1 / 10) for i in range(26)])
     return np.column_stack([centres, largest_radii(centres)])
 
 
 def largest_radii(centres):
-    """Radii with which circles around the centres do not overlap."""
-    walls = np.minimum(centres, 1 - centres).min(axis=1)
-    gaps = np.linalg.norm(centres[:, None] - centres, axis=2) + 2 * np.eye(26)
-    radii = np.minimum(walls, gaps.min(axis=1) / 2)
+    radii = np.minimum(to_sides(centres), to_others(centres) / 2)
     return radii
-'''
-"""Where the search starts."""
+
+
+def inside(centres):
+    return np.clip(centres, 0, 1)
+
+
+def to_sides(centres):
+    return np.minimum(centres, 1 - centres).min(axis=1)
+
+
+def to_others(centres):
+    apart = np.linalg.norm(centres[:, None] - centres, axis=2)
+    return (apart + 2 * np.eye(len(centres))).min(axis=1)
+"""
+"""Where the search starts: equal circles on a grid. No docstrings: they would be in all
+candidates, which are told apart by their text."""
 
 MOVES = Grammar(
     statements=(
         """
-rng = np.random.default_rng(0)
-centres = np.clip(centres + 0.02 * rng.standard_normal((26, 2)), 0, 1)
+centres = inside(centres + 0.02 * np.random.default_rng(0).standard_normal(centres.shape))
 """,
         """
-rng = np.random.default_rng(0)
-for step in range(200):
+for seed in range(300):
+    rng = np.random.default_rng(seed)
     moved = centres.copy()
-    moved[rng.integers(26)] += 0.1 * rng.standard_normal(2)
-    moved = np.clip(moved, 0, 1)
+    moved[rng.integers(len(moved))] += 0.1 * rng.standard_normal(moved[0].shape)
+    moved = inside(moved)
     if largest_radii(moved).sum() >= largest_radii(centres).sum():
         centres = moved
 """,
         """
 for step in range(20):
     apart = centres[:, None] - centres
-    squares = (apart ** 2).sum(axis=2, keepdims=True) + 0.01
-    centres = np.clip(centres + 0.0005 * (apart / squares ** 2).sum(axis=1), 0.05, 0.95)
+    squares = 0.01 + np.square(apart).sum(axis=2, keepdims=True)
+    centres = inside(centres + 0.0005 * np.sum(apart / squares ** 2.0, axis=1))
 """,
     )
 )
@@ -72,9 +77,10 @@ for step in range(20):
 GROWTH = Grammar(
     statements=(
         """
-for i in range(26):
-    others = np.arange(26) != i
-    radii[i] = min(walls[i], (gaps[i] - radii)[others].min())
+for i in range(len(radii)):
+    reach = np.linalg.norm(centres - centres[i], axis=1) - radii
+    reach[i] = to_sides(centres)[i]
+    radii[i] = reach.min()
 """,
     )
 )
@@ -85,17 +91,17 @@ for i in range(26):
 class CirclePacking(ScoredProgram):
     """Pack 26 circles into the unit square so that the sum of their radii is large.
 
-    The program defines ``pack()`` (see :data:`GRID`, where the search starts), which returns
-    the circles. A checker outside of the sandbox takes their sum of radii, to be maximised: 26
-    rows of finite numbers, no radius below 0, and, up to 1e-9, inside the square and without
-    overlap. What they violate of that is taken from every radius first, so that the value is
-    that of a packing without any violation. A program that fails, or whose packing is none, gets
-    0 and the reason as feedback.
+    The program defines ``pack()``, which returns the circles; the search starts from
+    :data:`GRID`, whose sum is 2.1667. A checker outside of the sandbox takes the sum of the
+    radii, to be maximised: 26 rows of numbers in [0, 1], and, up to 1e-9, inside the square and
+    without overlap. What they violate of that is taken from every radius first, so that the
+    value is that of a packing without any violation. A program that fails, or whose packing is
+    none, gets 0 and the reason as feedback.
 
     Source: the packing of n circles of unequal radii that AlphaEvolve made popular (Novikov et
     al. 2025, *AlphaEvolve: a coding agent for scientific and algorithmic discovery*, B.12; its
-    2.635 was found again by many). Best published: 2.635983. Count evaluations and tokens to
-    2.6359.
+    2.635 was found again by many). Best published: 2.635983; nobody has proved that there is no
+    better one. Count evaluations and tokens to 2.6359, which is a run's ``target``.
 
     Cost of an evaluation: 0.1 s and what the program takes.
 
@@ -112,16 +118,14 @@ class CirclePacking(ScoredProgram):
         If an argument has a value that is not allowed, or the sandbox does not work here.
     """
 
-    optimum = 2.635983
-    """The best value published; nobody has proved that there is no better one."""
-
     def __init__(self, seconds: float = 10.0, sandbox: str = "auto") -> None:
         super().__init__(sandbox, checks.number("seconds", seconds, 1e-3, 1e6), worst=0.0)
         program = Text(
             GRID,
             description=(
-                "Python that defines pack(), which returns the circles as a (26, 3) array, and "
-                f"may import numpy; it may run for {self.seconds:g} s"
+                "Python that may import numpy and defines pack(), without arguments, which "
+                f"returns an array ({N}, 3): x, y and radius of each circle. It may run for "
+                f"{self.seconds:g} s."
             ),
             language="python",
         )
@@ -177,10 +181,9 @@ def sum_of_radii(circles: Any) -> float:
         what = f"shape {circles.shape}" if isinstance(circles, np.ndarray) else "no array"
         raise ProgramError(f"pack must return an array of shape ({N}, 3), got {what}")
     circles = circles.astype(float)
-    if not np.isfinite(circles).all():
-        raise ProgramError("pack must return finite numbers, got NaN or infinity")
-    if (circles[:, 2] < 0).any():
-        raise ProgramError(f"a radius must be >= 0, got {circles[:, 2].min():.6g}")
+    wrong = circles[~((circles >= 0) & (circles <= 1))]  # NaN is neither
+    if wrong.size:
+        raise ProgramError(f"pack must return numbers in [0, 1], got {wrong[0]:.6g}")
     violations = _violations(circles)
     worst = float(violations.max())
     if worst > TOLERANCE:
