@@ -14,7 +14,7 @@ import pytest
 
 import bbopt.problems
 
-MODULES = [m.name for m in pkgutil.iter_modules(bbopt.problems.__path__, "bbopt.problems.")]
+MODULES = [m.name for m in pkgutil.walk_packages(bbopt.problems.__path__, "bbopt.problems.")]
 
 
 @pytest.mark.parametrize("name", MODULES)
