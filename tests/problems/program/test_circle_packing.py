@@ -118,7 +118,7 @@ def test_the_value_is_that_of_circles_that_do_not_overlap_at_all():
     rng, refused = np.random.default_rng(0), 0
     for _ in range(40):
         circles = grid(1 / 12 - 2e-10)
-        circles[:, :2] += rng.uniform(-5e-10, 5e-10, (26, 2))
+        circles[:, :2] += rng.uniform(-8e-10, 8e-10, (26, 2))
         out = max(max(r - x, r - y, x + r - 1, y + r - 1) for x, y, r in circles)
         pairs = [(a, b) for i, a in enumerate(circles) for b in circles[:i]]
         overlap = max(a[2] + b[2] - math.dist(a[:2], b[:2]) for a, b in pairs)
