@@ -73,9 +73,21 @@ def _about(bench: Bench, found: Results, size: str) -> Iterator[str]:
         "95 % bootstrap interval. *Own*: what the method says it is worth. *Gap*: own less true. "
         "*Less polca*: paired difference of true values. *Seen*: the best true value of all that "
         "was evaluated. *Calls*: requests to the model, in brackets those for proposals; the rest "
-        "are summaries. Budgets of evaluations leave calls free; budgets of calls leave room "
-        "for more evaluations than any method took."
+        "are summaries. Budgets of evaluations leave calls free; those of calls have room for "
+        f"{_most_evaluations(bench):,} evaluations, which ended {_n_short(bench)} of their runs."
     )
+
+
+def _most_evaluations(bench: Bench) -> int:
+    """The most evaluations that any budget of calls allows."""
+    budgets = [record.cell.budget for record in bench.records]
+    return max((b.evaluations or 0 for b in budgets if b.llm_calls is not None), default=0)
+
+
+def _n_short(bench: Bench) -> int:
+    """How many runs with a budget of calls ran out of evaluations instead."""
+    by_calls = (r for r in bench.records if r.cell.budget.llm_calls is not None)
+    return sum(record.stop_reason == "evaluations" for record in by_calls)
 
 
 # --- goals --------------------------------------------------------------------------------

