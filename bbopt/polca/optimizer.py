@@ -32,7 +32,7 @@ from bbopt.polca.memory import Memory
 from bbopt.polca.priority import Free, Selection, pareto_front, top, ucb_priority
 from bbopt.polca.proposer import Proposal, Request, Seen, make_proposer
 from bbopt.polca.rounds import Job, Kind, Pair, Round
-from bbopt.polca.settings import VARIANTS, PolcaSettings
+from bbopt.polca.settings import MINIBATCH, VARIANTS, PolcaSettings
 from bbopt.registry import register_optimizer
 from bbopt.space import Array, Params
 from bbopt.spec import Spec
@@ -140,7 +140,7 @@ class Polca(Optimizer):
                 calls = self._calls_left(left, spent)
                 if calls < 1 or not self._make_children(ready, calls):
                     break
-            elif barren > MAX_BARREN or not self._start_round():
+            elif barren > MAX_BARREN or not self._start_round(left):
                 break
             else:
                 barren += 1
@@ -172,18 +172,19 @@ class Polca(Optimizer):
 
     # --- a round ------------------------------------------------------------------------
 
-    def _start_round(self) -> bool:
+    def _start_round(self, left: Budget) -> bool:
         """Select parents and queue their evaluations; whether there is any parent."""
         parents = self._parents()
         if not parents:
             return False
         number = self._course.round
-        batches = [self._minibatch() for _ in range(self._rule["n_parents"] // len(parents) or 1)]
-        pairs = [Pair(parent, batch) for batch in batches for parent in parents]
+        m = self._rule["minibatch"] or affordable(left)
+        batches = [self._minibatch(m) for _ in range(self._rule["n_parents"] // len(parents) or 1)]
+        pairs = [Pair(parent, batch, m) for batch in batches for parent in parents]
         self._course.round += 1
         self._rounds[number] = Round(pairs)
         for place, pair in enumerate(pairs):
-            job = self._job(pair.candidate, pair.examples, "parent", number, place)
+            job = self._job(pair.candidate, pair, "parent", number, place)
             if job is not None:
                 self._rounds[number].waiting += 1
                 self._queue.append(job)
@@ -228,13 +229,13 @@ class Polca(Optimizer):
         c, w = self._rule["ucb_scale"], self._rule["prior"]
         return lambda memory, k, free, rng: top(ucb_priority(memory, c * memory.sd, w), k, free)
 
-    def _minibatch(self) -> tuple[int, ...]:
+    def _minibatch(self, m: int) -> tuple[int, ...]:
         """The next m examples of the shuffled epochs; none where there are no examples."""
         n = len(self._examples)
         if not n:
             return ()
         start = self._course.position
-        self._course.position += self._rule["minibatch"]
+        self._course.position += m
         return tuple(self._shuffled(p // n)[p % n] for p in range(start, self._course.position))
 
     def _shuffled(self, epoch: int) -> list[int]:
@@ -242,16 +243,17 @@ class Polca(Optimizer):
         return [self._examples[i] for i in rng.permutation(len(self._examples))]
 
     def _job(
-        self, candidate: int, examples: tuple[int, ...], kind: Kind, number: int, place: int = -1
+        self, candidate: int, pair: Pair, kind: Kind, number: int, place: int = -1
     ) -> Job | None:
         """What there is to evaluate; None where all of it is known for ever, or soon."""
+        examples = pair.examples
         if self._once:
             coming = [j for j in (*self._queue, *self._out.values()) if j.candidate == candidate]
             known = {*self._memory.by_example[candidate], *(e for j in coming for e in j.examples)}
             examples = tuple(dict.fromkeys(e for e in examples if e not in known))
             if not examples and (self._examples or coming or self._memory.count[candidate]):
                 return None
-        repeats = len(examples) or (1 if self._once else self._rule["minibatch"])
+        repeats = len(examples) or (1 if self._once else pair.repeats)
         return Job(candidate, examples, repeats, kind, number, place)
 
     def _completed(self, pair: Pair) -> Pair:
@@ -315,6 +317,9 @@ class Polca(Optimizer):
         to_memory, between = np.split(
             self._distances(new, [*memory.params, *new]), [len(memory)], axis=1
         )
+        broken = (memory.count == 0) & (memory.failed > 0)
+        # what never gave a value refuses itself alone: a small edit may be what repairs it
+        to_memory = np.where(broken & (to_memory > 0), np.inf, to_memory)
         kept = farthest_first(to_memory, between, epsilon)
         self._tally.refused += len(usable) - len(kept)
         refused = [i for i in range(len(fresh)) if i not in kept]
@@ -323,14 +328,13 @@ class Polca(Optimizer):
             place, params = fresh[i]
             pair = this.pairs[place]
             child = memory.admit(params, pair.candidate)
-            job = self._job(child, pair.examples, "child", number, place)
+            job = self._job(child, pair, "child", number, place)
             if job is not None:
                 this.children += 1
                 self._queue.append(job)
         if again:
             least = min(again, key=lambda c: memory.count[c])
-            examples = this.pairs[fresh[refused[0]][0]].examples
-            job = self._job(least, examples, "again", number)
+            job = self._job(least, this.pairs[fresh[refused[0]][0]], "again", number)
             if job is not None:
                 self._queue.append(job)
 
@@ -345,7 +349,7 @@ class Polca(Optimizer):
 
     def _summarize(self, course: Course) -> None:
         candidates = summarizer.unread(self._memory, course.read)
-        if not candidates:
+        if len(candidates) < (self._rule["summarize_after"] if course.summary else 1):
             return
         if self.llm is None or "summarizer" not in self.llm.roles:
             course.summary = summarizer.digest(self._memory, candidates, course.summary)
@@ -412,6 +416,20 @@ class Polca(Optimizer):
         self._rounds = {number: Round.from_json(one) for number, one in state["rounds"]}
         self._course, self._tally = Course(**state["course"]), Tally(**state["tally"])
         self._usage = Usage(**state["usage"])
+
+
+def affordable(left: Budget) -> int:
+    """How many evaluations of a candidate in a round a budget has room for.
+
+    A proposal costs two minibatches, its parent's and its own: where language-model calls are
+    dearer than evaluations, both axes are to run out together.
+    """
+    fewest, most = MINIBATCH
+    if left.llm_calls is None:
+        return fewest
+    if left.evaluations is None:
+        return most
+    return int(np.clip(left.evaluations / max(2 * left.llm_calls, 1), fewest, most))
 
 
 def _rollouts(outcome: Outcome, examples: tuple[int, ...]) -> list[list[Any]]:

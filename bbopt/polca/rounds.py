@@ -55,12 +55,15 @@ class Pair:
         The parent.
     examples : tuple of int
         The minibatch; empty where evaluations are not about examples.
+    repeats : int
+        m: how often each is evaluated there.
     seen : list
         ``[example, loss, feedback]`` of each of its evaluations there.
     """
 
     candidate: int
     examples: tuple[int, ...]
+    repeats: int
     seen: list[Any] = field(default_factory=list)
 
     @property

@@ -8,15 +8,19 @@ from typing import Any
 
 from bbopt.settings import setting
 
+MINIBATCH = (2, 8)
+"""Fewest and most evaluations in a minibatch whose size is left to the budget."""
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "bbopt": {
-        "n_parents": 5,
-        "minibatch": 2,
+        "n_parents": 1,
+        "minibatch": None,
         "epsilon": 0.1,
-        "ucb_scale": 0.5,
-        "prior": 0.0,
-        "evaluate_again": True,
-        "reserve": True,
+        "ucb_scale": 1.0,
+        "prior": 2.0,
+        "evaluate_again": False,
+        "reserve": False,
+        "summarize_after": 5,
         "confirm": 0.1,
     },
     "paper": {
@@ -27,6 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "prior": 0.0,
         "evaluate_again": False,
         "reserve": False,
+        "summarize_after": 1,
         "confirm": 0.0,
     },
 }
@@ -41,7 +46,12 @@ class PolcaSettings:
         "bbopt", "what the settings left out stand for", choices=("bbopt", "paper")
     )
     n_parents: int | None = setting(None, "k: candidates proposed from in a round", low=1)
-    minibatch: int | None = setting(None, "m: evaluations of a candidate in a round", low=1)
+    minibatch: int | None = setting(
+        None,
+        "m: evaluations of a candidate in a round; by default 2, up to 8 where language-model "
+        "calls are scarcer than evaluations",
+        low=1,
+    )
     n_proposals: int = setting(1, "p: proposals from a parent and minibatch", low=1)
     epsilon: float | None = setting(
         None, "ε: proposals within that distance of a known candidate are refused", low=0.0
@@ -69,3 +79,6 @@ class PolcaSettings:
         None, "keep the last of the k places for the candidate evaluated least"
     )
     summary: bool = setting(True, "show every proposer a summary of all that was seen")
+    summarize_after: int | None = setting(
+        None, "candidates not read yet after which the summary is written anew", low=1, high=5
+    )

@@ -28,7 +28,7 @@ class Asked:
     """A request as the server sees it, for those who answer requests."""
 
     def __init__(self, n, body):
-        self.messages, self.draw = body["messages"], n
+        self.messages, self.draw = body["messages"], body.get("seed", n)
         is_summary = "You are a summarizer" in self.messages[0]["content"]
         self.role = "summarizer" if is_summary else "proposer"
 

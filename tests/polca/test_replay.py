@@ -188,6 +188,7 @@ def test_a_run_killed_within_a_request_pays_for_that_one_again_and_for_no_other(
 @pytest.mark.parametrize("in_flight", [1, 4])
 def test_a_run_whose_model_comes_and_goes_ends_as_one_without_a_break(tmp_path, in_flight):
     options = {"budget": {"evaluations": 50, "llm_calls": 1000}, "in_flight": in_flight}
+    options["settings"] = {"n_parents": 5, "summarize_after": 1}
     with ScriptedLLM(climbing) as llm:
         unbroken = run(Stairs(examples=7), llm, **options)
     n_sessions, result = 0, None

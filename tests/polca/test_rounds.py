@@ -40,7 +40,7 @@ def test_each_comes_back_from_json_text_as_it_was(thing):
 
 
 def test_a_round_is_ready_once_its_parents_are_known_and_until_it_has_proposed():
-    this = Round([Pair(0, ())], waiting=1)
+    this = Round([Pair(0, (), 1)], waiting=1)
     assert not this.is_ready
     this.waiting = 0
     assert this.is_ready
@@ -49,5 +49,5 @@ def test_a_round_is_ready_once_its_parents_are_known_and_until_it_has_proposed()
 
 
 def test_the_loss_of_a_pair_is_the_mean_of_what_was_seen():
-    assert Pair(0, ()).loss is None
-    assert Pair(0, (1, 2), [[1, 0.25, ""], [2, 0.75, "late"]]).loss == pytest.approx(0.5)
+    assert Pair(0, (), 1).loss is None
+    assert Pair(0, (1, 2), 2, [[1, 0.25, ""], [2, 0.75, "late"]]).loss == pytest.approx(0.5)

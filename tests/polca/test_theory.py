@@ -19,7 +19,7 @@ from tests.polca.toys import Stairs, drive, levels_apart
 
 NO_FILTER = {"distance": lambda a, b: np.ones((len(a), len(b))), "epsilon": 0.0}
 PLAIN = {"n_parents": 1, "minibatch": 1, "summary": False, "reserve": False}
-PLAIN |= {"evaluate_again": False}
+PLAIN |= {"evaluate_again": False, "prior": 0.0}
 
 
 def level(params):
