@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -32,7 +33,7 @@ from bbopt.polca.memory import Memory
 from bbopt.polca.priority import Free, Selection, pareto_front, top, ucb_priority
 from bbopt.polca.proposer import Proposal, Request, Seen, make_proposer
 from bbopt.polca.rounds import Job, Kind, Pair, Round
-from bbopt.polca.settings import MINIBATCH, VARIANTS, PolcaSettings
+from bbopt.polca.settings import EXACT, MINIBATCH, VARIANTS, PolcaSettings
 from bbopt.registry import register_optimizer
 from bbopt.space import Array, Params
 from bbopt.spec import Spec
@@ -40,8 +41,11 @@ from bbopt.trial import NO_USAGE, Outcome, Trial, Usage
 
 logger = logging.getLogger("bbopt.polca")
 
-MAX_BARREN = 20
+MAX_BARREN = 100
 """Rounds in a row that may give nothing to evaluate before an ask gives up."""
+
+PATIENCE = 10
+"""Such rounds in a row after which other parents have their turn."""
 
 
 @dataclass
@@ -81,6 +85,8 @@ class Polca(Optimizer):
     def __init__(self, spec: Spec, **arguments: Any) -> None:
         super().__init__(spec, **arguments)
         rule = VARIANTS[self.settings.variant]
+        if spec.deterministic is True:
+            rule = rule | EXACT
         given = {name: getattr(self.settings, name, None) for name in rule}
         self._rule = rule | {name: value for name, value in given.items() if value is not None}
         self.confirm = rule["confirm"]  # type: ignore[misc]
@@ -127,6 +133,7 @@ class Polca(Optimizer):
     def _ask(self, n: int, left: Budget) -> list[Trial]:
         self.gave_up = None
         before, spent, barren = self._progress(), self._usage, 0
+        refused = Counter[int]()  # rounds in this ask of which nothing came, by parent
         if self.llm is not None:
             self.llm.ledger.allow(left)
         if not self._course.round and (self.space.initial or not self._memory.params):
@@ -138,9 +145,12 @@ class Polca(Optimizer):
                 trials.append(self._hand_out(self._queue.pop(0)))
             elif ready is not None:
                 calls = self._calls_left(left, spent)
+                parents = {pair.candidate for pair in self._rounds[ready].pairs}
                 if calls < 1 or not self._make_children(ready, calls):
                     break
-            elif barren > MAX_BARREN or not self._start_round(left):
+                if not self._queue:
+                    refused.update(parents)
+            elif barren > MAX_BARREN or not self._start_round(left, refused):
                 break
             else:
                 barren += 1
@@ -172,9 +182,9 @@ class Polca(Optimizer):
 
     # --- a round ------------------------------------------------------------------------
 
-    def _start_round(self, left: Budget) -> bool:
+    def _start_round(self, left: Budget, refused: Counter[int]) -> bool:
         """Select parents and queue their evaluations; whether there is any parent."""
-        parents = self._parents()
+        parents = self._parents(refused)
         if not parents:
             return False
         number = self._course.round
@@ -190,7 +200,7 @@ class Polca(Optimizer):
                 self._queue.append(job)
         return True
 
-    def _parents(self) -> list[int]:
+    def _parents(self, refused: Counter[int]) -> list[int]:
         memory, k = self._memory, self._rule["n_parents"]
         free = np.ones(len(memory), dtype=bool)
         busy = [job.candidate for job in (*self._queue, *self._out.values())]
@@ -198,6 +208,10 @@ class Polca(Optimizer):
         free[busy] = False
         sound = free & ((memory.count > 0) | (memory.failed == 0))
         free = sound if sound.any() else free
+        if refused:
+            tired = [parent for parent, times in refused.items() if times >= PATIENCE]
+            rested = free & ~np.isin(np.arange(len(memory)), tired)
+            free = rested if rested.any() else free
         if not free.any():
             return []
         rng = seeding.stream(self.seed, "select", worker=self.worker, number=self._course.round)

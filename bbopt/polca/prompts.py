@@ -10,6 +10,8 @@ from bbopt.spec import Spec
 
 FIELD_CHARS = 1500
 """A longer input, output or feedback is shown with its middle left out."""
+EXAMPLES_CHARS = 30_000
+"""Room for all of them together: where there are many, each is shown shorter."""
 
 Message = dict[str, str]
 
@@ -38,7 +40,7 @@ def proposer_messages(
         f"Current values:\n@@PARENT@@\n{shown(params)}\n@@END@@",
     ]
     if examples:
-        parts.append("What happened with these values:\n\n" + "\n\n".join(map(_example, examples)))
+        parts.append(f"What happened with these values:\n\n{_written(examples)}")
     if summary:
         parts.append(f"Lessons from all evaluations so far:\n{summary}")
     parts.append(
@@ -72,7 +74,7 @@ def summarizer_messages(
     parts = [f"Objective: {spec.objective or 'improve the score'}"]
     if previous:
         parts.append(f"Summary so far:\n{previous}")
-    parts.append("New evaluations:\n\n" + "\n\n".join(map(_example, trajectories)))
+    parts.append(f"New evaluations:\n\n{_written(trajectories)}")
     parts.append(
         "Merge the summary and the new evaluations into one text of at most 200 words that "
         "tells whoever edits the parameters what works, what fails and what to try; keep every "
@@ -132,12 +134,17 @@ def _type(dimension: Any) -> dict[str, Any]:
     return {"type": kind, "minimum": dimension.low, "maximum": dimension.high}
 
 
-def _example(fields: Mapping[str, str]) -> str:
-    return "\n".join(f"{name}: {_cut(text)}" for name, text in fields.items() if text)
+def _written(examples: Sequence[Mapping[str, str]]) -> str:
+    n = sum(len(fields) for fields in examples)
+    chars = min(FIELD_CHARS, EXAMPLES_CHARS // max(n, 1))
+    return "\n\n".join(
+        "\n".join(f"{name}: {_cut(text, chars)}" for name, text in fields.items() if text)
+        for fields in examples
+    )
 
 
-def _cut(text: str) -> str:
-    if len(text) <= FIELD_CHARS:
+def _cut(text: str, chars: int) -> str:
+    if len(text) <= chars:
         return text
-    half = FIELD_CHARS // 2
+    half = chars // 2
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"

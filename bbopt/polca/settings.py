@@ -8,14 +8,14 @@ from typing import Any
 
 from bbopt.settings import setting
 
-MINIBATCH = (2, 8)
+MINIBATCH = (2, 32)
 """Fewest and most evaluations in a minibatch whose size is left to the budget."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "bbopt": {
         "n_parents": 1,
         "minibatch": None,
-        "epsilon": 0.1,
+        "epsilon": 0.03,
         "ucb_scale": 1.0,
         "prior": 2.0,
         "evaluate_again": False,
@@ -37,6 +37,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What the settings that are None stand for; ``confirm`` is the share of a run's evaluations."""
 
+EXACT: dict[str, Any] = {"prior": 0.0}
+"""What is different where evaluations are deterministic: values are exact as they are."""
+
 
 @dataclass(frozen=True)
 class PolcaSettings:
@@ -48,7 +51,7 @@ class PolcaSettings:
     n_parents: int | None = setting(None, "k: candidates proposed from in a round", low=1)
     minibatch: int | None = setting(
         None,
-        "m: evaluations of a candidate in a round; by default 2, up to 8 where language-model "
+        "m: evaluations of a candidate in a round; by default 2, up to 32 where language-model "
         "calls are scarcer than evaluations",
         low=1,
     )

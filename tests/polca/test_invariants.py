@@ -116,7 +116,9 @@ def check(search):
     for i in range(1, len(names)):
         if memory.parent[i] >= 0:
             assert memory.parent[i] < i
-            assert gaps[i, :i].min() > search.epsilon
+            assert gaps[i, :i].min() > 0
+            sound = np.flatnonzero(memory.failed[:i] == 0)  # what only failed refuses nothing
+            assert (gaps[i, sound] > search.epsilon).all()
     # the best is the best
     if np.isfinite(memory.mean).any():
         assert search.optimizer.best is not None

@@ -613,15 +613,15 @@ def test_settings_left_out_are_those_of_the_variant_and_given_ones_hold(variant)
 @pytest.mark.parametrize(
     ("left", "m"),
     [
-        (Budget(), 2), (Budget(evaluations=9000), 2), (Budget(llm_calls=60), 8),
+        (Budget(), 2), (Budget(evaluations=9000), 2), (Budget(llm_calls=60), 32),
         (Budget(evaluations=600, llm_calls=60), 5), (Budget(evaluations=200, llm_calls=100), 2),
-        (Budget(evaluations=9000, llm_calls=10), 8), (Budget(evaluations=7, llm_calls=0.5), 7),
+        (Budget(evaluations=9000, llm_calls=10), 32), (Budget(evaluations=7, llm_calls=0.5), 7),
     ],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("has_examples", [False, True])
 def test_minibatches_are_as_large_as_both_axes_of_the_budget_allow(has_examples, left, m):
-    problem = Stairs(examples=16 if has_examples else 0)
+    problem = Stairs(examples=40 if has_examples else 0)
     (trial,) = polca(problem).ask(1, left)
     assert trial.repeats == m
     assert len(trial.context.get("examples", ())) == (m if has_examples else 0)

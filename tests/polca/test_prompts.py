@@ -8,6 +8,7 @@ import pytest
 
 from bbopt.llm.parse import read_json
 from bbopt.polca.prompts import (
+    EXAMPLES_CHARS,
     FIELD_CHARS,
     SUMMARY_SCHEMA,
     proposal_schema,
@@ -76,6 +77,13 @@ def test_a_long_feedback_keeps_its_beginning_and_its_end():
     assert "BEGIN" in text
     assert "END" in text
     assert len(text) < len(told(Spec(space=SPACE))) + 2 * FIELD_CHARS
+
+
+def test_many_examples_are_all_shown_each_of_them_shorter():
+    examples = [{f"example {i}": "score 0", "feedback": f"#{i}" + "." * 5000} for i in range(60)]
+    text = told(Spec(space=SPACE), examples=examples)
+    assert all(f"#{i}." in text for i in range(60))
+    assert len(text) < len(told(Spec(space=SPACE))) + 1.3 * EXAMPLES_CHARS
 
 
 @pytest.mark.parametrize(
