@@ -94,7 +94,7 @@ if __name__ == "__main__":
         distance=Embedding(rounded),
         epsilon=0.0,
         selection=best_of_each_length,
-        reserve=False,  # no place for whom the selection did not choose
+        n_parents=4,
     )
     result = bbopt.run(Formula(), optimizer, 40)
     print(result.best.params["program"])

@@ -103,9 +103,6 @@ class CirclePacking(ScoredProgram):
     2.635 was found again by many). Best published: 2.635983; nobody has proved that there is no
     better one. Count evaluations and tokens to 2.6359, which is a run's ``target``.
 
-    Random edits change little of so long a text, and a filter of near-duplicates refuses most
-    of them: without a language model, turn it off (``polca``: ``epsilon=0``).
-
     Cost of an evaluation: 0.1 s and what the program takes.
 
     Parameters
