@@ -35,7 +35,16 @@ def _grid(**choices: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 GRIDS: dict[str, list[dict[str, Any]]] = {
-    "polca": _grid(n_parents=(3, 5), minibatch=(1, 2), ucb_scale=(0.5, 1.0)),
+    "polca": [
+        {},
+        {"n_parents": 3},
+        {"n_parents": 5},
+        {"minibatch": 4},
+        {"ucb_scale": 0.5},
+        {"prior": 0.0},
+        {"epsilon": 0.1},
+        {"summarize_after": 1},
+    ],
     "gepa": [
         {
             "reflection_minibatch_size": minibatch,
@@ -144,4 +153,4 @@ def _label(method: str, chosen: dict[str, Any]) -> str:
 
 
 def _text(chosen: Any) -> str:
-    return ", ".join(f"{name}={value}" for name, value in chosen.items())
+    return ", ".join(f"{name}={value}" for name, value in chosen.items()) or "defaults"
