@@ -42,7 +42,7 @@ def ucb_priority(memory: Memory, scale: float, prior: float = 0.0) -> Array:
     parent = np.where(memory.parent >= 0, memory.parent, np.arange(len(memory))).astype(int)
     expected = np.where(memory.count[parent] > 0, mean[parent], mean)
     weight = np.maximum(count + prior, 1)
-    estimate = np.where(count > 0, (count * mean + prior * expected) / weight, np.nan)
+    estimate = (count / weight) * mean + (prior / weight) * expected  # huge losses stay finite
     bonus = scale * np.sqrt(math.log(memory.total + 2) / weight)
     return np.where(count > 0, -estimate + bonus, -np.inf)
 

@@ -115,7 +115,7 @@ class TellingContract(Subject):
         self, build: Build
     ) -> None:
         optimizer = build(spec={"deterministic": True})
-        others = [trial.params for trial in build(seed=5).ask(2)]
+        others = play(build(seed=5), 2)
         for _ in range(self.n_trials // 2):
             for trial, params in zip(optimizer.ask(2), others, strict=False):
                 value = 1.0 if params == others[0] else 2.0
