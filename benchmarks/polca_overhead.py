@@ -186,7 +186,7 @@ def page(found: list[dict[str, Any]], size: str, load: float) -> str:
         "",
         f"`python benchmarks/polca_overhead.py{'' if size == 'default' else f' --{size}'}`: "
         f"{versions}, {python}, one thread; load before it began {load:.1f}.",
-        "*A round*: all its asks and tells, about ten of them, with the shipped settings; median "
+        "*A round*: all its asks and tells, two or so of each, with the shipped settings; median "
         f"[quartiles] and worst over {SIZES[size].rounds} rounds of each of {SIZES[size].seeds} "
         "seeds. *Hashing*: of the texts of its proposals, in the round. *First*: the ask that "
         "hashes the whole memory, once a session. *Earlier*: one earlier result told. *Memory*: "
