@@ -53,6 +53,7 @@ def test_thirty_evaluations_come_near_to_the_minimum_of_branin(name):
     assert result.true_value - 10 / (8 * np.pi) < 0.05
 
 
+@pytest.mark.slow
 def test_noise_is_averaged_out_by_qlognei():
     problem = bbopt.problem("synthetic/branin", noise=10.0)
 

@@ -21,6 +21,7 @@ from bbopt import Outcome, Problem, Trial
 from bbopt.errors import UsageError
 from bbopt.running.blocks import Block, Portable
 from bbopt.running.pool import ExecutorPool, make_pool
+from bbopt.testing import ScriptedLLM
 from bbopt.wrappers import Flaky
 
 FAULTS = {1: "kill", 3: "raise", 4: "nan", 6: "exit", 7: "inf", 9: "string", 12: "none", 15: "kill"}
@@ -194,8 +195,9 @@ def test_jobs_are_processes_and_problems_with_a_language_model_stay_here() -> No
     assert os.getpid() not in run(Where(), evaluation_timeout=60)
     calling = Where()
     calling.needs_llm = True
-    assert run(calling, jobs=2) == {os.getpid()}
-    assert run(calling, evaluation_timeout=60) == {os.getpid()}
+    llm = ScriptedLLM([])
+    assert run(calling, jobs=2, llm=llm) == {os.getpid()}
+    assert run(calling, evaluation_timeout=60, llm=llm) == {os.getpid()}
 
 
 # --- this thread ----------------------------------------------------------------------
