@@ -194,10 +194,9 @@ def test_jobs_are_processes_and_problems_with_a_language_model_stay_here() -> No
     assert os.getpid() not in run(Where(), jobs=2)
     assert os.getpid() not in run(Where(), evaluation_timeout=60)
     calling = Where()
-    calling.needs_llm = True
-    llm = ScriptedLLM([])
-    assert run(calling, jobs=2, llm=llm) == {os.getpid()}
-    assert run(calling, evaluation_timeout=60, llm=llm) == {os.getpid()}
+    calling.needs_llm, calling.llm = True, ScriptedLLM([])
+    assert run(calling, jobs=2) == {os.getpid()}
+    assert run(calling, evaluation_timeout=60) == {os.getpid()}
 
 
 # --- this thread ----------------------------------------------------------------------
