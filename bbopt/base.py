@@ -52,8 +52,9 @@ class Optimizer(ABC):
         An instance of the class's ``Settings``.
     llm : optional
         The client of a language model, for methods that use one.
-    proposer : optional
-        What proposes instead of the method's own proposer, for methods that take one.
+    proposer : callable, optional
+        ``(params, feedback, rng) -> params``: what proposes instead of the method's own
+        proposer, for methods that take one.
 
     Raises
     ------
@@ -103,6 +104,11 @@ class Optimizer(ABC):
         if not isinstance(self.settings, self.Settings):
             raise UsageError(f"settings must be {self.Settings.__name__}, got {settings!r}")
         self.llm = llm
+        if proposer is not None and not callable(proposer):
+            raise UsageError(
+                "proposer (a problem's propose) must be callable, "
+                f"(params, feedback, rng) -> params, got {proposer!r}"
+            )
         self.proposer = proposer
         self.next_number = 0
         """The number of the next trial; a run sets it where it numbered trials itself."""

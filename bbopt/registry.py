@@ -86,8 +86,11 @@ def optimizer(
         For a bare space; "minimize" where None.
     seed, worker : int
         Seed of every draw, and the number of this optimizer in a shared study.
-    llm, proposer : optional
-        Live objects for methods that use a language model.
+    llm : optional
+        The client of a language model, for methods that use one.
+    proposer : callable, optional
+        ``(params, feedback, rng) -> params``: proposes in its place; what it raises or returns
+        in vain costs that proposal alone, and the first is warned of.
     **settings
         The method's own, as listed by ``bbopt optimizers NAME``.
 
@@ -98,7 +101,7 @@ def optimizer(
     UnsupportedSpec
         If it cannot handle the spec.
     UsageError
-        If a setting is unknown or out of its range.
+        If a setting is unknown or out of its range, or ``proposer`` cannot be called.
 
     Examples
     --------

@@ -72,6 +72,12 @@ class Compact(Counting):
 # --- ask and tell ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("proposer", ["edit", {"params": {}}, 0])
+def test_a_proposer_that_cannot_be_called_is_refused(proposer):
+    with pytest.raises(UsageError, match=r"^proposer .* must be callable"):
+        Counting(SPEC, proposer=proposer)
+
+
 def test_the_five_lines_of_the_docstring():
     optimizer = Counting(SPEC)
     a, b = optimizer.ask(2)
