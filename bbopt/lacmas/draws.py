@@ -1,0 +1,62 @@
+"""Draws by key: what an agent draws depends on seed, agent, round, step and purpose alone.
+
+Nothing is stored and no order matters, so any partition of the agents over ranks draws the same.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+ALONE = 1_000
+"""Up to so many agents each has a key of its own; beyond, a block of them shares one."""
+BLOCK = 64
+"""Agents that share a key beyond ``ALONE``, and must be owned by one rank."""
+
+
+class Draws:
+    """The draws of some agents: Philox with key (seed, agent), counter (round, step, purpose).
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed, >= 0.
+    agents : (a,) int
+        The agents owned here, ascending; whole blocks where there are more than ``ALONE``.
+    n : int
+        The number of all agents.
+    """
+
+    def __init__(self, seed: int, agents: npt.NDArray[np.int64], n: int) -> None:
+        self._seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+        self._size = unit_size(n)
+        self._n = n
+        self._units = [int(unit) for unit in np.unique(np.asarray(agents) // self._size)]
+
+    def uniform(self, purpose: str, round_: int, step: int, *shape: int) -> Array:
+        """Uniform in [0, 1), ``(a, *shape)``."""
+        return self._draw("random", purpose, round_, step, shape)
+
+    def normal(self, purpose: str, round_: int, step: int, *shape: int) -> Array:
+        """Standard normal, ``(a, *shape)``."""
+        return self._draw("standard_normal", purpose, round_, step, shape)
+
+    def _draw(
+        self, kind: str, purpose: str, round_: int, step: int, shape: tuple[int, ...]
+    ) -> Array:
+        parts = []
+        for unit in self._units:
+            counter = [0, crc32(purpose.encode()), step, round_]  # the first word counts the draws
+            bits = np.random.Philox(key=[self._seed, unit], counter=counter)
+            members = min(self._size, self._n - unit * self._size)
+            parts.append(getattr(np.random.Generator(bits), kind)((members, *shape)))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def unit_size(n: int) -> int:
+    """How many of ``n`` agents share a key, and so must stay on one rank."""
+    return 1 if n <= ALONE else BLOCK
