@@ -254,6 +254,8 @@ class Optimizer(ABC):
             If the state is of another format, method, seed, worker or setting, or if this
             optimizer was used before.
         """
+        if not isinstance(state, Mapping):
+            raise UsageError(f"state must be what state_dict returns, got {state!r}")
         for key, value in self._identity().items():
             if state.get(key) != value:
                 raise UsageError(f"state: {key} must be {value!r}, got {state.get(key)!r}")

@@ -101,11 +101,21 @@ class Usage:
         Prompt and completion tokens together.
     cost : float
         Money, in the currency of the price list.
+
+    Raises
+    ------
+    UsageError
+        If one of them is no number or negative.
     """
 
     llm_calls: int = 0
     tokens: int = 0
     cost: float = 0.0
+
+    def __post_init__(self) -> None:
+        for axis, value in self.__dict__.items():
+            if not isinstance(value, Real) or not float(value) >= 0:  # NaN is not; inf may be
+                raise UsageError(f"usage: {axis} must be a number >= 0, got {value!r}")
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -130,7 +140,8 @@ class Outcome:
     Parameters
     ----------
     values : float or sequence of float
-        One a repeat, in order. Fewer than ``repeats`` means that the rest was not evaluated.
+        One a repeat, in order; ``evaluate`` gives all of them, NaN where there is nothing. In a
+        ``tell``, fewer than ``repeats`` mean that the rest was not evaluated.
     feedback : sequence of str or mapping of str
         One a value, or empty: all that a proposer will ever see of that evaluation.
     cost : float

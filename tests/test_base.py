@@ -370,6 +370,11 @@ def test_a_state_of_another_optimizer_is_refused(method, change, message):
         method(SPEC).load_state_dict(state)
 
 
+def test_what_is_no_state_is_refused():
+    with pytest.raises(UsageError, match="state must be what state_dict returns, got None"):
+        Counting(SPEC).load_state_dict(None)
+
+
 @pytest.mark.parametrize("method", [Counting, Compact])
 @pytest.mark.parametrize(
     "use",

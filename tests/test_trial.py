@@ -401,3 +401,12 @@ def test_a_best_without_a_value_is_null_in_json():
     best = Best({"x": 1}, math.nan, None, 0)
     data = json.loads(json.dumps(best.to_json(), allow_nan=False))
     assert data == {"params": {"x": 1}, "value": None, "stderr": None, "count": 0}
+
+
+@pytest.mark.parametrize(
+    "given", [{"llm_calls": -1}, {"tokens": math.nan}, {"cost": -0.5}, {"cost": "1"}]
+)
+def test_usage_is_never_negative_nor_unknown(given) -> None:
+    [(axis, value)] = given.items()
+    with pytest.raises(UsageError, match=rf"usage: {axis} must be a number >= 0, got {value!r}"):
+        Usage(**given)

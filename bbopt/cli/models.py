@@ -46,6 +46,7 @@ def build_client(
     """
     from bbopt.llm import ROLES, Client
 
+    wait = 0.0 if wait is None else checks.number("--llm-wait", wait, 0)
     by_role = _read("--llm", specs)
     prices = {role: _price(text) for role, text in _read("--price", price).items()}
     wanted = {role: by_role.get(role, by_role.get(EVERYBODY, "none")) for role in ROLES}
@@ -53,7 +54,8 @@ def build_client(
     for role in prices:
         roles = ROLES if role == EVERYBODY else (role,)
         if not any(wanted[each].startswith("openai:") for each in roles):
-            raise UsageError(f"--price {role}: no openai:MODEL has that role; the others are free")
+            who = f"the role {role}" if role else "any role"
+            raise UsageError(f"--price is for an openai:MODEL, and none is given for {who}")
     built: dict[tuple[str, Price | None], Backend | Recording | None] = {}
     sources = {}
     try:
@@ -64,7 +66,7 @@ def build_client(
             sources[role] = built[key]
         if not any(sources.values()):
             return None
-        return Client(None, roles=sources, wait=0.0 if wait is None else wait)
+        return Client(None, roles=sources, wait=wait)
     except BaseException:
         for source in built.values():
             if source is not None:

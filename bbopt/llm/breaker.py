@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 
+from bbopt.llm.exchange import KEY_REFUSED
+
 logger = logging.getLogger("bbopt.llm")
 
 
@@ -77,7 +79,12 @@ class Breaker:
                 self._last_error = error
                 self._next_probe = time.monotonic() + self._cool_down
             if self.is_open != was_open:
-                logger.warning(
-                    "%s %s", self._name, f"is down: {error}" if self.is_open else "is back"
-                )
+                logger.warning("%s%s", self._name, _news(error))
             self._changed.notify_all()
+
+
+def _news(error: str | None) -> str:
+    """What has become of a server whose breaker opened, by this error, or closed."""
+    if error is None:
+        return " is back"
+    return f": {error}" if error.startswith(KEY_REFUSED) else f" is down: {error}"

@@ -162,6 +162,10 @@ NO_ROOM = "the budget has no room for the request: "
 """The error of a request that was refused for want of what follows, an axis of the budget."""
 
 
+KEY_REFUSED = "the key is refused (check OPENAI_API_KEY)"
+"""How the error of a request starts whose key the server did not take."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """What came of a request.

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bbopt.errors import MissingExtra, UsageError, require
-from bbopt.llm.exchange import Answer, Price, Request
+from bbopt.llm.exchange import KEY_REFUSED, Answer, Price, Request
 from bbopt.llm.parse import is_closed, without_surrogates
 from bbopt.seeding import stream_seed
 
@@ -59,7 +59,7 @@ class Server:
     MissingExtra
         If the package openai is not installed.
     UsageError
-        If there is neither a key nor a server of one's own.
+        If there is neither a key nor a server of one's own, or ``base_url`` is no address.
     """
 
     def __init__(
@@ -82,6 +82,11 @@ class Server:
             raise UsageError(
                 f"openai:{model} needs the environment variable OPENAI_API_KEY, "
                 "or OPENAI_BASE_URL for a server of your own"
+            )
+        if self.base_url is not None and not _is_web_address(self.base_url):
+            raise UsageError(
+                "base_url (OPENAI_BASE_URL) must be an address such as http://localhost:8000/v1, "
+                f"got {self.base_url.rpartition('@')[2]!r}"  # without a password in it
             )
         self._timeout, self._max_retries = timeout, max_retries
         self._refused: frozenset[str] = frozenset()
@@ -115,6 +120,9 @@ class Server:
                 if cut is None:
                     return self._failure(error, tokens=(0, 0))
                 logger.warning("%s: prompts too long for its context are shortened", self)
+            except openai.AuthenticationError as error:
+                problem = f"{KEY_REFUSED}: {self._line(error)}"
+                return Answer(error=problem, tokens=(0, 0), attempts=self._sent.attempts)
             except openai.APIStatusError as error:
                 return self._failure(error, tokens=(0, 0))
             except Exception as error:  # noqa: BLE001 - the LLM boundary
@@ -202,6 +210,15 @@ class Server:
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if len(self._key) >= 8 else text
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises where it is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _counting_client(openai: Any, sent: threading.local, is_local: bool) -> Any:

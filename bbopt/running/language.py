@@ -27,8 +27,14 @@ def model_of(problem: Problem, optimizer: Optimizer | str, llm: Client | None) -
     Raises
     ------
     UsageError
-        If ``llm`` is given beside an instance, or the problem needs one and there is none.
+        If ``llm`` is no client or is given beside an instance, or the problem needs one and there
+        is none.
     """
+    if llm is not None:
+        from bbopt.llm import Client
+
+        if not isinstance(llm, Client):
+            raise UsageError(f"llm must be a bbopt.llm.Client, got {llm!r}")
     if llm is not None and isinstance(optimizer, Optimizer):
         raise UsageError("llm must be left out where the optimizer is an instance: it has its own")
     client: Client | None = optimizer.llm if isinstance(optimizer, Optimizer) else llm

@@ -40,6 +40,9 @@ logger = logging.getLogger("bbopt")
 AUTO_NUMERIC = "optuna:tpe"
 """What ``optimizer="auto"`` takes for numeric spaces."""
 
+BUILT_WITH = {"spec", "direction", "seed", "worker", "llm", "proposer"}
+"""What an optimizer is built with beside its settings."""
+
 
 def run(
     problem: Problem | str,
@@ -156,6 +159,11 @@ def run(
     if settings and not isinstance(optimizer, str):
         raise UsageError("settings must be left out where the optimizer is an instance")
     settings = dict(settings or {})
+    for given in BUILT_WITH & {*settings}:
+        raise UsageError(
+            f"settings: {given!r} is none; for one of your own, give bbopt.optimizer(NAME, "
+            f"problem.spec, {given}=...) as the optimizer"
+        )
     client = language.model_of(problem, optimizer, llm)
     options = Options(
         budget=Budget.parse(budget),

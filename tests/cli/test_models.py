@@ -81,8 +81,8 @@ def test_a_recording_answers_without_a_price_or_a_server(tmp_path) -> None:
         (["openai:a"], ["a/b"], "--price must be .* got 'a/b'"),
         (["openai:a"], ["-1/2"], r"price of prompt tokens must be a finite number >= 0, got -1"),
         (["openai:a"], ["nan/2"], r"price of prompt tokens must be a finite number >= 0, got nan"),
-        (["judge=openai:a"], ["proposer=1/2"], "--price proposer: no openai:MODEL has that role"),
-        ([], ["1/2"], "no openai:MODEL has that role"),
+        (["judge=openai:a"], ["proposer=1/2"], "none is given for the role proposer"),
+        ([], ["1/2"], "--price is for an openai:MODEL, and none is given for any role"),
     ],
 )
 def test_what_is_wrong_is_named(specs: list[str], prices: list[str], says: str) -> None:
@@ -95,3 +95,12 @@ def test_a_server_of_openai_s_own_needs_a_key(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(UsageError, match="openai:a needs the environment variable OPENAI_API_KEY"):
         build_client(["openai:a"])
+
+
+@pytest.mark.parametrize("specs", [(), ("openai:a",)])
+@pytest.mark.parametrize("wait", [-1.0, float("nan")])
+def test_a_pause_is_not_negative_whether_a_model_is_given_or_not(
+    specs: tuple[str, ...], wait: float
+) -> None:
+    with pytest.raises(UsageError, match="--llm-wait must be a finite number >= 0"):
+        build_client(specs, wait=wait)

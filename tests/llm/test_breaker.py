@@ -10,6 +10,7 @@ import pytest
 
 from bbopt.llm import breaker as module
 from bbopt.llm.breaker import Breaker
+from bbopt.llm.exchange import KEY_REFUSED
 
 
 @pytest.fixture
@@ -80,6 +81,14 @@ def test_what_waits_goes_on_when_the_probe_succeeds() -> None:
     for thread in threads:
         thread.join()
     assert answers == [None] * 3
+
+
+def test_a_refused_key_is_no_server_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
+    breaker = Breaker("the server", 1, 10.0)
+    with caplog.at_level(logging.WARNING, "bbopt.llm"):
+        breaker.admit(0.0)
+        breaker.report(f"{KEY_REFUSED}: 401")
+    assert caplog.messages == ["the server: the key is refused (check OPENAI_API_KEY): 401"]
 
 
 def test_it_says_once_that_a_server_is_down_and_once_that_it_is_back(

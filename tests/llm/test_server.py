@@ -228,7 +228,22 @@ def test_the_environment_names_server_and_key(monkeypatch: pytest.MonkeyPatch) -
 def test_a_server_that_repeats_the_key_in_an_error_is_not_quoted(choosy) -> None:
     server, _ = choosy(lambda body: (401, {"error": {"message": "no such key: sk-secret-key"}}))
     server._key = "sk-secret-key"
-    assert server.send(request()).error == "Error code: 401 - no such key: [key]"
+    says = "the key is refused (check OPENAI_API_KEY): Error code: 401 - no such key: [key]"
+    assert server.send(request()).error == says
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "localhost:8000/v1", "ftp://host/v1", "http://", "http://host:port/v1"]
+)
+def test_an_address_that_is_none_is_noticed_before_it_is_used(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(UsageError, match=rf"OPENAI_BASE_URL.* must be an address .*{url!r}"):
+        Server("m")
+    with pytest.raises(UsageError) as raised:
+        Server("m", base_url="host/me:s3cret@there")
+    assert "s3cret" not in str(raised.value)
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_what_is_here(choosy, monkeypatch) -> None:

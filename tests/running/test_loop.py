@@ -126,3 +126,14 @@ def test_a_run_says_nothing_and_starts_no_threads_that_stay(
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
     assert set(threading.enumerate()) == before
+
+
+def test_what_is_no_client_is_no_language_model() -> None:
+    with pytest.raises(UsageError, match=r"llm must be a bbopt\.llm\.Client, got 'gpt'"):
+        bbopt.run("text/rulebook", "polca", 3, llm="gpt")
+
+
+@pytest.mark.parametrize("name", ["proposer", "seed", "llm"])
+def test_what_an_optimizer_is_built_with_is_no_setting(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"settings: '{name}' is none; .* {name}="):
+        bbopt.run("text/rulebook", "polca", 3, settings={name: None})
