@@ -22,7 +22,14 @@ from bbopt.baselines.inverted import Conversation, Ended
 from bbopt.baselines.minibatch import draw_minibatch
 from bbopt.budget import Budget
 from bbopt.errors import SpaceError
-from bbopt.polca.proposer import Request, Seen, make_proposer, room_for
+from bbopt.polca.proposer import (
+    MAX_UNUSABLE,
+    Complaint,
+    Request,
+    Seen,
+    make_proposer,
+    room_for,
+)
 from bbopt.space import Params
 from bbopt.trial import NO_USAGE, Best, Outcome, Trial, Usage
 
@@ -101,11 +108,12 @@ class ClosedLoop(Optimizer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._propose = None if self.llm is not None else make_proposer(self)
+        self._complain = Complaint(self)
+        self._propose = None if self.llm is not None else make_proposer(self, self._complain)
         self._peer: Conversation | None = None
         self._asked: tuple[Trial, Evaluate] | None = None
         self._is_end_noted = False
-        self._n_requests = 0
+        self._n_requests = self._n_unusable = 0
         self._usage = NO_USAGE
         self._infeasible: set[Any] = set()
         self._worst = math.inf
@@ -116,6 +124,10 @@ class ClosedLoop(Optimizer):
     def usage(self) -> Usage:
         """What proposing has used of language models so far."""
         return self._usage
+
+    def diagnostics(self) -> dict[str, float]:
+        """What became of requests for proposals, as far as it is seen outside the peer."""
+        return {"proposals": self._n_requests, "unusable_proposals": self._n_unusable}
 
     # --- what a peer's adapter writes ----------------------------------------------------
 
@@ -209,6 +221,7 @@ class ClosedLoop(Optimizer):
         try:
             return self._new_trial(request.params, repeats, context)
         except SpaceError as error:
+            self._complain("a text", str(error))
             bad = Seen(None, self.spec.sign * -self._lowest(), str(error))
             return Evaluated((self._lowest(),) * repeats, (bad,) * repeats)
 
@@ -234,15 +247,26 @@ class ClosedLoop(Optimizer):
             self.gave_up = "llm"
             logger.warning("%s: no completion: %s", self.name, reply.error)
             return None
-        self._n_requests += 1
-        return NoProposal(reply.error)
+        self._complain("a completion", reply.error)
+        return self._no_proposal(reply.error)
 
-    def _proposal(self, request: Propose) -> Params | NoProposal:
+    def _proposal(self, request: Propose) -> Params | NoProposal | None:
         assert self._propose is not None
         wanted = Request(request.params, request.seen, "", self._n_requests)
         (proposal,) = self._propose([wanted])
+        if proposal.params is None:
+            return self._no_proposal(proposal.error)
         self._n_requests += 1
-        return NoProposal(proposal.error) if proposal.params is None else proposal.params
+        return proposal.params
+
+    def _no_proposal(self, error: str | None) -> NoProposal | None:
+        """The answer to a request that came to nothing; None where none has come to anything."""
+        if self._n_unusable == self._n_requests >= MAX_UNUSABLE:
+            self.gave_up = "proposer"
+            return None
+        self._n_requests += 1
+        self._n_unusable += 1
+        return NoProposal(error)
 
     def _evaluated(self, asked: Trial, outcome: Outcome) -> Evaluated:
         """Losses as scores and what was seen, one a repeat of what was asked."""

@@ -17,16 +17,13 @@ from bbopt.archive import Archive
 from bbopt.base import Optimizer
 from bbopt.baselines.minibatch import draw_minibatch
 from bbopt.budget import Budget
-from bbopt.polca.proposer import Request, Seen, make_proposer
+from bbopt.polca.proposer import MAX_UNUSABLE, Request, Seen, make_proposer
 from bbopt.registry import register_optimizer
 from bbopt.settings import setting
 from bbopt.space import Params
 from bbopt.trial import NO_USAGE, Outcome, Trial, Usage
 
 logger = logging.getLogger("bbopt.baselines")
-
-MAX_ROUNDS = 5
-"""Rounds of unusable proposals after which an ask gives up."""
 
 
 @dataclass(eq=False)
@@ -51,7 +48,7 @@ class Resampling(Optimizer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._propose = make_proposer(self)
-        self._n_requests = 0
+        self._n_requests = self._n_unusable = 0
         self._usage = NO_USAGE
         self._chains: list[Chain] = []
         self._open: dict[int, tuple[Chain, Params | None]] = {}  # None: the start of the chain
@@ -60,6 +57,10 @@ class Resampling(Optimizer):
     def usage(self) -> Usage:
         """What proposing has used of language models so far."""
         return self._usage
+
+    def diagnostics(self) -> dict[str, float]:
+        """What became of proposals."""
+        return {"proposals": self._n_requests, "unusable_proposals": self._n_unusable}
 
     @abstractmethod
     def _n_starts(self, n: int) -> int:
@@ -100,8 +101,9 @@ class Resampling(Optimizer):
     def _children(self, parents: Sequence[Chain], left: Budget) -> list[Trial]:
         """A child of each parent; of none where nobody answers, or nothing usable."""
         trials: list[Trial] = []
-        n_before, calls = self._n_requests, left.llm_calls if self.llm is not None else None
-        for _ in range(MAX_ROUNDS):
+        before = self._n_requests, self._n_unusable
+        calls = left.llm_calls if self.llm is not None else None
+        for _ in range(MAX_UNUSABLE):
             wanted = parents if calls is None else parents[:calls]
             if not wanted:
                 break
@@ -120,14 +122,17 @@ class Resampling(Optimizer):
                     rest.append(chain)
                 else:
                     trials.append(self._hand_out(chain, proposal.params))
+            self._n_unusable += sum(p.params is None and not p.is_outage for p in proposals)
             parents = rest
             outage = next((p.error for p in proposals if p.is_outage), None)
             if outage is not None:
                 self.gave_up = "llm"
                 logger.warning("%s: no proposal: %s", self.name, outage)
                 break
+        else:
+            self.gave_up = None if trials else "proposer"
         if not trials:  # as if it had not been
-            self._n_requests = n_before
+            self._n_requests, self._n_unusable = before
         return trials
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:

@@ -233,6 +233,8 @@ def _verdict(result: Result) -> tuple[str, str]:
     if result.stop_reason == "llm":
         go_on = _how_to_go_on(result.storage, result.metadata["command"])
         return "error", f"the language model gave no more proposals; {go_on}"
+    if result.stop_reason == "proposer":
+        return "error", "of all that was proposed nothing could be used; a warning says why"
     if result.best is None:
         return "error", f"no evaluation gave a candidate that can be used{tail}"
     return "", ""

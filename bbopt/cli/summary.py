@@ -35,8 +35,10 @@ def print_summary(result: Result, spec: Spec, ledger: Ledger | None = None) -> N
     fields += _spent(result, ledger)
     is_axis = result.stop_reason in {axis.name for axis in dataclass_fields(Budget)}
     stop = f"budget of {result.stop_reason}" if is_axis else result.stop_reason
-    if result.stop_reason == "llm":
-        stop = "the language model: it does not answer"
+    stop = {
+        "llm": "the language model: it does not answer",
+        "proposer": "the proposer: nothing that it gave could be used",
+    }.get(stop, stop)
     fields.append(("stopped by", stop))
     if result.storage is not None:
         fields.append(("stored", f"study {result.study!r} in {result.storage}"))

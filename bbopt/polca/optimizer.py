@@ -31,7 +31,14 @@ from bbopt.polca.embed import Distance, Embedding, hashed_ngrams
 from bbopt.polca.epsnet import colliding, farthest_first
 from bbopt.polca.memory import Memory
 from bbopt.polca.priority import Free, Selection, pareto_front, top, ucb_priority
-from bbopt.polca.proposer import Proposal, Request, Seen, make_proposer
+from bbopt.polca.proposer import (
+    MAX_UNUSABLE,
+    Complaint,
+    Proposal,
+    Request,
+    Seen,
+    make_proposer,
+)
 from bbopt.polca.rounds import Job, Kind, Pair, Round
 from bbopt.polca.settings import EXACT, MINIBATCH, VARIANTS, PolcaSettings
 from bbopt.registry import register_optimizer
@@ -97,7 +104,8 @@ class Polca(Optimizer):
         if isinstance(self.settings.distance, str):
             checks.one_of("distance", self.settings.distance, ("ngrams",))
             self._distance = Embedding(hashed_ngrams)
-        self._propose = make_proposer(self)
+        self._complain = Complaint(self)
+        self._propose = make_proposer(self, self._complain)
         self._memory = Memory(self.space)
         self._queue: list[Job] = []
         self._out: dict[int, Job] = {}
@@ -315,6 +323,9 @@ class Polca(Optimizer):
         self._admit(number, wanted, proposals)
         if not this.children:
             del self._rounds[number]
+        if self._tally.unusable == self._tally.proposals >= MAX_UNUSABLE:
+            self.gave_up = "proposer"
+            return False
         return True
 
     def _admit(self, number: int, places: list[int], proposals: list[Proposal]) -> None:
@@ -368,7 +379,7 @@ class Polca(Optimizer):
         if self.llm is None or "summarizer" not in self.llm.roles:
             course.summary = summarizer.digest(self._memory, candidates, course.summary)
         else:
-            course.summary, usage = summarizer.summarize(
+            course.summary, usage, error = summarizer.summarize(
                 self.spec,
                 self.llm,
                 self._memory,
@@ -377,6 +388,8 @@ class Polca(Optimizer):
                 draw=course.summaries,
                 seed=self.seed,
             )
+            if error is not None:
+                self._complain("a summary", error)
             self._usage += usage
             course.summaries += 1
         course.read = summarizer.read_up_to(self._memory, course.read)

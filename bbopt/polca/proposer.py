@@ -7,6 +7,7 @@ or a mapping of texts, and ends with ``{"summary": text}`` where there is a summ
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,13 @@ from bbopt.space import Params, Space, Text
 from bbopt.spec import Spec
 from bbopt.trial import NO_USAGE, Feedback, Usage
 
+logger = logging.getLogger("bbopt.polca")
+
 MOVE = 0.1
 """Standard deviation of a generic edit of a number, in units of its range."""
+
+MAX_UNUSABLE = 20
+"""Proposals of which not one is usable after which a search gives up (``"proposer"``)."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +104,52 @@ class Proposal:
 Propose = Callable[[Sequence[Request]], list[Proposal]]
 
 
-def make_proposer(optimizer: Optimizer) -> Propose:
+class Complaint:
+    """Says once, as a warning, why something that was asked for could not be used.
+
+    What a recording alone answered was said when it was recorded.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Who asks.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._name, self._llm = optimizer.name, optimizer.llm
+        self._is_said = False
+
+    def __call__(self, what: str, error: str | None) -> None:
+        """Warn that ``what`` could not be used, if it is the first."""
+        if self._is_said or (self._llm is not None and self._llm.replaying):
+            return
+        self._is_said = True
+        more = "more such are not reported"
+        logger.warning("%s: %s could not be used (%s): %s", self._name, what, more, error)
+
+
+def make_proposer(optimizer: Optimizer, complain: Complaint | None = None) -> Propose:
     """What answers the requests of an optimizer, in their order.
 
     Its language model where that has the role, else its ``proposer``, else generic edits.
+    ``complain`` hears of the proposals that could not be used.
     """
+    propose: Propose
     if optimizer.llm is not None and "proposer" in optimizer.llm.roles:
-        return _ModelProposer(optimizer.spec, optimizer.llm, optimizer.seed)
-    function = optimizer.proposer or _GenericEdits(optimizer.space)
-    return _FunctionProposer(optimizer.space, function, optimizer.seed, optimizer.worker)
+        propose = _ModelProposer(optimizer.spec, optimizer.llm, optimizer.seed)
+    else:
+        function = optimizer.proposer or _GenericEdits(optimizer.space)
+        propose = _FunctionProposer(optimizer.space, function, optimizer.seed, optimizer.worker)
+    heard = complain or Complaint(optimizer)
+
+    def watched(requests: Sequence[Request]) -> list[Proposal]:
+        proposals = propose(requests)
+        for proposal in proposals:
+            if proposal.params is None and not proposal.is_outage:
+                heard("a proposal", proposal.error)
+        return proposals
+
+    return watched
 
 
 class _FunctionProposer:

@@ -8,7 +8,6 @@ first.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +16,6 @@ from bbopt.polca.prompts import SUMMARY_SCHEMA, shown, summarizer_messages
 from bbopt.polca.proposer import Seen
 from bbopt.spec import Spec
 from bbopt.trial import Usage
-
-logger = logging.getLogger("bbopt.polca")
 
 N_CANDIDATES = 5
 """Candidates that a summary takes up at once."""
@@ -40,8 +37,8 @@ def read_up_to(memory: Memory, start: int) -> int:
 
 def summarize(
     spec: Spec, llm: Any, memory: Memory, candidates: Sequence[int], previous: str, **call: int
-) -> tuple[str, Usage]:
-    """A summary that takes up these candidates; the previous one where the model fails.
+) -> tuple[str, Usage, str | None]:
+    """A summary that takes up these candidates; the previous one, and why, where the model fails.
 
     Parameters
     ----------
@@ -66,11 +63,8 @@ def summarize(
         max_tokens=MAX_TOKENS,
         **call,
     )
-    if reply.error is not None:
-        level = logging.INFO if reply.usage.llm_calls else logging.WARNING  # nobody was asked
-        logger.log(level, "the summary stays as it was: %s", reply.error)
     text = "" if reply.error is not None else reply.data["summary"].strip()
-    return (text[:MAX_CHARS].rstrip() or previous), reply.usage
+    return (text[:MAX_CHARS].rstrip() or previous), reply.usage, reply.error
 
 
 def digest(memory: Memory, candidates: Sequence[int], previous: str) -> str:

@@ -24,10 +24,11 @@ def confirm(session: Session) -> Best | None:
     """Spend the evaluations held back; the winner by fresh values alone, or None.
 
     None where nothing is held back, nothing was found, or the run was stopped hard. A stored
-    run whose language model is down is to go on when it is back: it keeps them for then.
+    run whose language model is down, or whose proposer is broken, is to go on when that is
+    mended: it keeps them for then.
     """
     n = min(session.n_confirm, _room(session))
-    is_paused = session.stop == "llm" and session.log is not None
+    is_paused = session.stop in ("llm", "proposer") and session.log is not None
     if n < 1 or is_paused or session.is_hard_stopped():
         return None
     candidates = _candidates(session, min(MAX_CANDIDATES, n // 4))

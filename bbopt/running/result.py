@@ -52,8 +52,8 @@ class Result:
         Evaluations, switches, failures, cost, use of language models, seconds.
     stop_reason : str
         A budget's axis (``"evaluations"``, ``"seconds"``, ...), ``"target"``, ``"patience"``,
-        ``"exhausted"``, ``"max_failures"``, ``"callback"``, ``"interrupted"``, or ``"llm"``:
-        the language model was down.
+        ``"exhausted"``, ``"max_failures"``, ``"callback"``, ``"interrupted"``, ``"llm"`` (the
+        language model was down) or ``"proposer"`` (nothing that was proposed could be used).
     initial_value : float or None
         Mean observed at the space's ``initial``, where it has one.
     true_value : float or None

@@ -158,7 +158,22 @@ def test_where_no_proposal_is_usable_an_ask_gives_up_and_leaves_no_trace(name: s
     assert len(play(optimizer, 100)) == 1
     before = optimizer.state_dict()
     assert optimizer.ask() == []
+    assert optimizer.gave_up == "proposer"
     assert equal_states(optimizer.state_dict(), before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_could_not_be_used_is_counted(name: str) -> None:
+    calls: list[int] = []
+
+    def moody(params: Any, feedback: Any, rng: Any) -> Any:
+        calls.append(len(calls))
+        return propose(params, feedback, rng) if len(calls) % 5 == 0 else None
+
+    optimizer = build(name, proposer=moody, minibatch=2)
+    assert len(play(optimizer, 22)) == 11
+    found = optimizer.diagnostics()
+    assert (found["proposals"], found["unusable_proposals"]) == (len(calls), len(calls) * 4 // 5)
 
 
 @pytest.mark.parametrize("name", NAMES)

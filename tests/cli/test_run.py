@@ -339,3 +339,32 @@ def test_under_mpirun_an_error_is_said_once():
     done = subprocess.run([MPIRUN, "-n", "2", *words], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("bbopt: error:") == 1
+
+
+def test_a_broken_proposer_is_an_error_that_says_what_is_wrong(bbopt, oven):
+    oven.write_text(
+        oven.read_text()
+        + """
+class Writing(Prompt):
+    propose = None
+    def evaluate(self, trial, rng):
+        return rng.random(trial.repeats)
+
+def stubborn():
+    problem = Writing()
+    problem.propose = lambda params, feedback, rng: params["bread"]
+    return problem
+
+def mute():
+    problem = Writing()
+    problem.propose = "as you like"
+    return problem
+"""
+    )
+    result = bbopt("run", f"{oven}:stubborn", "--budget", 500, "--optimizer", "best-of-n")
+    assert result.exit_code == 1
+    assert result.stderr.count("KeyError: 'bread'") == 1
+    assert "bbopt: error: of all that was proposed nothing could be used" in result.stderr
+    result = bbopt("run", f"{oven}:mute", "--budget", 500, "--storage", "new.journal")
+    assert result.exit_code == 2
+    assert "must be callable" in result.stderr

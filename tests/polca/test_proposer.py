@@ -89,6 +89,29 @@ def test_a_function_that_raises_spoils_its_own_proposal_only():
     assert good.params == {"prompt": "Be kind.", "k": 5}
 
 
+@pytest.mark.parametrize("llm", [None, ScriptedLLM(lambda request: "I'd rather not.")])
+def test_the_first_proposal_that_cannot_be_used_is_warned_of_and_no_other(llm, caplog):
+    function = None if llm else lambda params, feedback, rng: {**params, "k": int(feedback[0])}
+    propose = proposer(function, llm)
+    seen = [(Seen(None, 0.5, said),) for said in ("5", "77", "many")]
+    propose([request(0, seen=seen[0])])
+    assert not caplog.records or llm
+    propose([request(1, seen=seen[1]), request(2, seen=seen[2])])
+    propose([request(3, seen=seen[2])])
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("polca: a proposal could not be used")
+    assert ("JSON" if llm else "parameter 'k' must be in [1, 8], got 77") in record.getMessage()
+
+
+def test_where_nobody_could_be_asked_nothing_is_called_unusable(caplog):
+    propose, llm = replying({"params": {"k": 4}})
+    llm.ledger.limit({"llm_calls": 1})
+    assert propose([request(0)])[0].params == {**PARENT, "k": 4}
+    assert propose([request(1)])[0].is_outage
+    assert "could not be used" not in caplog.text
+
+
 # --- a model -------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import bbopt
 from bbopt.testing import ScriptedLLM
-from tests.polca.toys import Stairs, climbing, level_of, tell
+from tests.polca.toys import Stairs, climbing, level_of, tell, text_of
 
 FAR = 0.2
 
@@ -188,3 +188,57 @@ def test_a_model_that_dies_ends_the_run_with_everything_saved():
     assert result.stop_reason == "llm"
     assert result.spent.evaluations == sum(e.trial.repeats for e in result.trials) < 200
     assert result.best is not None
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize(
+    "optimizer", ["polca", "best-of-n", "random-restarts", "gepa", "openevolve"]
+)
+def test_a_proposer_that_never_gives_anything_usable_ends_the_run(optimizer, deterministic, caplog):
+    def broken(params, feedback, rng):
+        raise ZeroDivisionError("a bug of its own")
+
+    if optimizer in ("gepa", "openevolve"):
+        pytest.importorskip(optimizer)
+    problem = Stairs(deterministic=deterministic, noise=0.0 if deterministic else "bernoulli")
+    problem.propose = broken
+    result = bbopt.run(problem, optimizer, 1000)
+    assert result.stop_reason == "proposer"
+    assert result.spent.evaluations < 200
+    assert result.best.params == problem.spec.space.initial
+    said = [r.getMessage() for r in caplog.records if "ZeroDivisionError: a bug of" in r.message]
+    assert len(said) == 1
+
+
+def test_one_good_proposal_is_enough_to_go_on(caplog):
+    calls = []
+
+    def moody(params, feedback, rng):
+        calls.append(params)
+        if len(calls) != 3:
+            raise RuntimeError("not today")
+        return text_of(5)
+
+    problem = Stairs()
+    problem.propose = moody
+    result = bbopt.run(problem, "polca", 150, confirm=0.1)
+    assert result.stop_reason == "evaluations"
+    assert len(calls) > 30
+    assert result.diagnostics["unusable_proposals"] == result.diagnostics["proposals"] - 1
+    assert result.best.params == text_of(5)
+
+
+def test_a_run_that_ended_for_its_proposer_goes_on_with_a_better_one(tmp_path):
+    def broken(params, feedback, rng):
+        raise RuntimeError("not today")
+
+    def run(propose):
+        problem = Stairs()
+        problem.propose = propose
+        return bbopt.run(problem, "polca", 300, storage=tmp_path / "log", resume=True)
+
+    assert run(broken).stop_reason == "proposer"
+    assert run(broken).stop_reason == "proposer"
+    result = run(Stairs().propose)
+    assert result.stop_reason == "evaluations"
+    assert result.best.params != text_of(1)

@@ -64,8 +64,8 @@ def test_each_candidate_is_read_once_however_late_its_evaluation_comes():
 def test_a_model_is_told_the_best_and_the_worst_of_each_candidate_in_the_users_direction():
     memory = memory_of([(0.2, "bad"), (0.9, "good"), (0.5, "middling")], [(0.7, "alone")])
     llm = ScriptedLLM([{"reasoning": "", "summary": " Prices matter. "}])
-    text, usage = summarize(SPEC, llm, memory, [0, 1], "Haste is bad.", draw=3, seed=8)
-    assert text == "Prices matter."
+    text, usage, error = summarize(SPEC, llm, memory, [0, 1], "Haste is bad.", draw=3, seed=8)
+    assert (text, error) == ("Prices matter.", None)
     assert usage.llm_calls == 1
     [request] = llm.requests
     assert (request.role, request.draw, request.seed) == ("summarizer", 3, 8)
@@ -78,14 +78,15 @@ def test_a_model_is_told_the_best_and_the_worst_of_each_candidate_in_the_users_d
 @pytest.mark.parametrize("reply", ["", "no JSON", {"words": "x"}, {"summary": "  "}, OSError("x")])
 def test_a_model_that_fails_leaves_the_summary_as_it_was(reply):
     llm = ScriptedLLM([reply, reply])
-    text, usage = summarize(SPEC, llm, memory_of([(1, "a")]), [0], "Before.", draw=0, seed=0)
+    text, usage, error = summarize(SPEC, llm, memory_of([(1, "a")]), [0], "Before.", draw=0, seed=0)
     assert text == "Before."
+    assert (error is None) == (reply == {"summary": "  "})
     assert usage.llm_calls == len(llm.requests)
 
 
 def test_a_summary_has_an_end():
     llm = ScriptedLLM([{"summary": "x" * (3 * MAX_CHARS)}])
-    text, _ = summarize(SPEC, llm, memory_of([(1, "a")]), [0], "", draw=0, seed=0)
+    text, *_ = summarize(SPEC, llm, memory_of([(1, "a")]), [0], "", draw=0, seed=0)
     assert len(text) == MAX_CHARS
 
 
