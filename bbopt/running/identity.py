@@ -9,6 +9,7 @@ import shlex
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from bbopt.base import Optimizer, Problem
@@ -19,12 +20,21 @@ from bbopt.settings import to_json
 _PACKAGES = ("bbopt", "numpy", "scipy", "scikit-learn", "optuna", "cma", "cmaes", "torch")
 
 
+def name_of(thing: Problem | Optimizer) -> str:
+    """Its name; ``FILE.py:CLASS`` for one of the user's own that has none."""
+    if thing.name:
+        return thing.name
+    cls = type(thing)
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # a notebook has none
+    return f"{Path(file).name if file else cls.__module__}:{cls.__qualname__}"
+
+
 def metadata(problem: Problem, optimizer: Optimizer) -> dict[str, Any]:
     """What a figure needs to be traced to its run: JSON values."""
     return {
-        "problem": problem.name,
+        "problem": name_of(problem),
         "arguments": dict(problem.arguments),
-        "optimizer": optimizer.name,
+        "optimizer": name_of(optimizer),
         "settings": to_json(optimizer.settings),
         "seed": optimizer.seed,
         "worker": optimizer.worker,
@@ -50,8 +60,9 @@ def identify(log: StudyLog, problem: Problem, about: dict[str, Any]) -> None:
     """
     study = {
         "format": FORMAT,
-        "problem": problem.name,
+        "problem": name_of(problem),
         "arguments": dict(problem.arguments),
+        "objective": problem.spec.objective,
         "space": problem.spec.space.to_json(),
     }
     stored = log.attributes()
@@ -70,7 +81,8 @@ def _compare(
 ) -> None:
     for name in fields if stored is not None else ():
         assert stored is not None
-        then, here = stored.get(name), json.loads(json.dumps(now[name]))
+        here = json.loads(json.dumps(now[name]))
+        then = stored.get(name, here)  # what an older version did not write down
         if then != here:
             raise UsageError(f"{who} was started with {name} {then!r}, got {here!r}")
 

@@ -17,7 +17,7 @@ from bbopt.errors import UnsupportedSpec, UsageError
 from bbopt.function import FunctionProblem
 from bbopt.running import language, mpirun
 from bbopt.running.confirm import confirm as confirm_best
-from bbopt.running.identity import identify, metadata, stored_seed
+from bbopt.running.identity import identify, metadata, name_of, stored_seed
 from bbopt.running.options import Callback, Options, RunArguments
 from bbopt.running.progress import Progress
 from bbopt.running.replay import restore
@@ -102,7 +102,8 @@ def run(
         A URL (``sqlite:///runs.db``, ``postgresql://...``) or the path of a journal file:
         keeps every result at once, in Optuna's format. Without it, nothing is written.
     name : str, optional
-        The study's name in the storage; the problem's where None.
+        The study's name in the storage; where None the problem's, or ``FILE.py:CLASS`` of a
+        problem without one.
     snapshots : str or Path, optional
         Folder for snapshots of the optimizer; beside the file of a file storage where None.
     seed : int, optional
@@ -181,7 +182,7 @@ def run(
     checks.integer("worker", worker, 0)
     if resume and storage is None:
         raise UsageError("resume needs a storage that holds the study")
-    study = name or problem.name or "bbopt"
+    study = name or name_of(problem)
     if storage is not None and study == "<lambda>":
         raise UsageError("name must be given for a study of a lambda, which has none of its own")
     by_rounds = _solves(optimizer) and _goes_by_rounds(problem, options)
@@ -401,4 +402,4 @@ def _search(
 
 
 def _title(about: Mapping[str, Any]) -> str:
-    return f"{about['optimizer']} on {about['problem'] or 'a problem'}"
+    return f"{about['optimizer']} on {about['problem']}"

@@ -97,6 +97,42 @@ def test_a_study_has_the_problems_name_unless_it_is_given(fast_disk: None, tmp_p
     assert bbopt.minimize(bowl, SPACE, budget=3).storage is None
 
 
+class Unnamed(Noisy):
+    name = ""
+
+
+class Other(Unnamed):
+    pass
+
+
+def test_problems_without_a_name_are_told_apart(fast_disk: None, tmp_path: Path) -> None:
+    options = {"storage": tmp_path / "x.journal", "resume": True}
+    one, two = (bbopt.run(problem, "random", 4, **options) for problem in (Unnamed(), Other()))
+    assert [one.study, two.study] == ["test_loop.py:Unnamed", "test_loop.py:Other"]
+    assert two.spent.evaluations == 4
+    assert two.metadata["problem"] == two.study
+    with pytest.raises(UsageError, match=r"with problem 'test_loop\.py:Other', got .*Unnamed'"):
+        bbopt.run(Unnamed(), "random", 9, name=two.study, **options)
+    other = bbopt.Space({"x": bbopt.Float(0, 2)})
+    with pytest.raises(UsageError, match="was started with space"):
+        bbopt.run(Other(other), "random", 9, **options)
+    with pytest.raises(UsageError, match="was started with objective '', got 'Less'"):
+        bbopt.run(Other(objective="Less"), "random", 9, **options)
+
+
+def test_optimizers_without_a_name_are_told_apart(fast_disk: None, tmp_path: Path) -> None:
+    class Mine(Chained):
+        name = ""
+
+    class Yours(Mine):
+        pass
+
+    problem, options = Noisy(), {"storage": tmp_path / "x.journal", "resume": True}
+    bbopt.run(problem, Mine(problem.spec), 3, **options)
+    with pytest.raises(UsageError, match=r"with optimizer '.*Mine', got '.*Yours'"):
+        bbopt.run(problem, Yours(problem.spec), 6, **options)
+
+
 def test_a_run_in_another_thread_leaves_signals_alone(tmp_path: Path) -> None:
     import threading
 
