@@ -189,7 +189,10 @@ def run(
     # what is wrong with these is said before a study is made
     earlier = [] if warm_start is None else read_warm_start(warm_start, problem.spec)
     if isinstance(optimizer, str):
-        registry.optimizer(optimizer, problem.spec, seed=seed or 0, worker=worker, **settings)
+        proposer = problem.propose
+        registry.optimizer(
+            optimizer, problem.spec, seed=seed or 0, worker=worker, proposer=proposer, **settings
+        )
 
     def here(options: Options, comm: Any = None) -> Result:
         is_writer = comm is None or comm.Get_rank() == 0

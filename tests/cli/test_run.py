@@ -368,3 +368,4 @@ def mute():
     result = bbopt("run", f"{oven}:mute", "--budget", 500, "--storage", "new.journal")
     assert result.exit_code == 2
     assert "must be callable" in result.stderr
+    assert not (oven.parent.parent / "new.journal").exists()
