@@ -5,6 +5,8 @@ Nothing is stored and no order matters, so any partition of the agents over rank
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from zlib import crc32
 
 import numpy as np
@@ -36,6 +38,16 @@ class Draws:
         self._size = unit_size(n)
         self._n = n
         self._units = [int(unit) for unit in np.unique(np.asarray(agents) // self._size)]
+
+    def units(self) -> Iterator[tuple[slice, Draws]]:
+        """The owned agents key by key: their places, and their draws alone."""
+        start = 0
+        for unit in self._units:
+            one = copy(self)
+            one._units = [unit]
+            stop = start + min(self._size, self._n - unit * self._size)
+            yield slice(start, stop), one
+            start = stop
 
     def uniform(self, purpose: str, round_: int, step: int, *shape: int) -> Array:
         """Uniform in [0, 1), ``(a, *shape)``."""

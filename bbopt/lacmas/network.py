@@ -6,7 +6,9 @@ results are equal to the last bit for any number of ranks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +83,8 @@ class Network:
         self._each_row = each_row
         self.rows = each_row[~self._is_self]
         self.neighbours = local.indices[~self._is_self].astype(np.int64)
+        self._place_in_row = np.arange(len(each_row)) - local.indptr[each_row]
+        self._most_in_row = int(np.diff(weights.indptr).max())
         self.bytes_sent = np.zeros(len(agents), dtype=np.int64)
         self.messages = np.zeros(len(agents), dtype=np.int64)
 
@@ -139,6 +143,23 @@ class Network:
     def gather(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Rows ``(a, ...)`` of all agents, ``(n, ...)``, in their order; on every rank."""
         return values
+
+    def state(self) -> dict[str, Any]:
+        """Weights and counts, one row for each agent, of all agents; collective."""
+        padded = np.zeros((len(self.agents), self._most_in_row))
+        padded[self._each_row, self._place_in_row] = self._weights.data
+        return {
+            "weights": self.gather(padded),
+            "bytes_sent": self.gather(self.bytes_sent),
+            "messages": self.gather(self.messages),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state`` returned, on any number of ranks."""
+        padded = np.array(state["weights"])[self.agents]
+        self._weights.data[:] = padded[self._each_row, self._place_in_row]
+        self.bytes_sent = np.array(state["bytes_sent"])[self.agents]
+        self.messages = np.array(state["messages"])[self.agents]
 
     def _count(self, alive: Mask, payload: int, header: int) -> None:
         self.bytes_sent += self.degrees * (header + payload * alive)

@@ -90,13 +90,15 @@ class Search(ABC):
         """Evaluations of each owned agent so far."""
         self.round_ = 0
         """Rounds ended so far."""
+        self.pending: Batch | None = None
+        """The batch proposed and not yet accepted; None at the end of a round."""
 
     @abstractmethod
     def propose(self) -> Batch | None:
         """What to evaluate next; None when no agent anywhere goes on.
 
-        Every rank gets None at the same call; a rank that has nothing to evaluate meanwhile
-        gets an empty batch.
+        Every rank gets None in the same round; a rank whose agents have all stopped gets empty
+        batches until then. Asked again before ``accept``, it returns the same batch.
         """
 
     @abstractmethod
@@ -127,10 +129,15 @@ class Search(ABC):
         return self.evaluations + m <= self.budget
 
     def state(self) -> dict[str, Any]:
-        """Everything it knows, of all agents; collective."""
+        """Everything it knows, of all agents; collective at the end of a round.
+
+        In the middle of one, which only ask/tell sees, with the batch that is out.
+        """
         arrays = ("evaluations", *self.per_agent)
         rows = {name: self.network.gather(getattr(self, name)) for name in arrays}
-        return rows | {name: getattr(self, name) for name in ("round_", *self.shared)}
+        batch = None if self.pending is None else [self.pending.agents, self.pending.x]
+        shared = {name: getattr(self, name) for name in ("round_", *self.shared)}
+        return rows | shared | {"pending": batch}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what ``state`` returned, on any number of ranks."""
@@ -138,6 +145,8 @@ class Search(ABC):
             setattr(self, name, np.array(state[name])[self.network.agents])
         for name in ("round_", *self.shared):
             setattr(self, name, state[name])
+        batch = state["pending"]
+        self.pending = None if batch is None else Batch(*(np.array(part) for part in batch))
 
 
 def finite(values: Array) -> Array:
