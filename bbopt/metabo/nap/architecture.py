@@ -80,13 +80,15 @@ class Architecture:
         }
         for i in range(self.layers):
             layers |= {
-                f"block{i}.attend": (3 * width, width),
+                f"block{i}.query": (width, width),
+                f"block{i}.store": (2 * width, width),
                 f"block{i}.relevance": (self.heads * self.columns, width),
                 f"block{i}.merge": (width, width),
                 f"block{i}.expand": (self.hidden, width),
                 f"block{i}.contract": (width, self.hidden),
             }
         shapes: dict[str, tuple[int, ...]] = {"candidate": (width,), "acquisition.slope": ()}
+        shapes |= {f"block{i}.prior": (2 * width,) for i in range(self.layers)}
         for name, shape in layers.items():
             shapes[f"{name}.weight"] = shape
             shapes[f"{name}.bias"] = shape[:1]

@@ -1,7 +1,7 @@
 """The network in use: a forward pass in numpy, with what a history costs paid once.
 
-Every token attends to the history and, a candidate, to itself; so candidates do not see each
-other, and the keys and values of a history serve any number of them.
+Every token attends to the history alone: candidates do not see each other, and the keys and
+values of a history serve any number of them.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Layer:
     """What candidates need of a history in one layer; H heads, n rows, e numbers a head."""
 
     keys: Tensor
-    """``(H, e + d + 2, n)``: see :meth:`Network._keys`."""
+    """``(H, e + d + 2, n + 1)``: of the rows, and of what is known without any."""
     values: Tensor
-    """``(H, n, e)``."""
+    """``(H, n + 1, e)``."""
     relevance: Tensor
     """The weight of each coordinate in a distance, ``(H, d)``."""
 
@@ -169,10 +169,10 @@ class Network:
         ]
         return Prediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def _score_chunk(self, history: History, points: Tensor, left: int) -> tuple[Array, ...]:
+    def _score_chunk(self, history: History, points: Tensor, left: int) -> tuple[Tensor, ...]:
         h = self._point_tokens(points) + self._tensors["candidate"]
         for i, layer in enumerate(history.layers):
-            h = self._block(i, h, points, layer, attends_to_itself=True)
+            h = self._block(i, h, points, layer)
         h = normed(h)
         logits = self._linear("density", h)
         density = BucketDensity(logits, self._edges)
@@ -199,8 +199,7 @@ class Network:
         for i in range(self._architecture.layers):
             layer = self._layer(i, h, points)
             layers.append(layer)
-            if len(points):
-                h = self._block(i, h, points, layer, attends_to_itself=False)
+            h = self._block(i, h, points, layer)
         return History(x, z, scale, tuple(layers))
 
     def _points(self, x: Array) -> Tensor:
@@ -223,52 +222,38 @@ class Network:
 
     def _layer(self, i: int, h: Tensor, points: Tensor) -> Layer:
         """Keys and values of a history whose tokens are ``h`` ``(n, width)`` before block i."""
-        heads, columns = self._architecture.heads, self._architecture.columns
+        n, heads = len(h), self._architecture.heads
         h = normed(h)
-        _, keys, values = self._attended(i, h)
-        pooled = h.mean(axis=0) if len(h) else np.zeros(h.shape[1], np.float32)
-        relevance = softplus(self._linear(f"block{i}.relevance", pooled)).reshape(heads, columns)
-        # q·k - Σ w (x - x')²/2 as one product: the squares are columns of their own
-        squares = -0.5 * (relevance @ (points**2).T)[:, :, None]
-        parts = [
-            keys,
-            np.broadcast_to(points, (heads, *points.shape)),
-            squares,
-            np.ones_like(squares),
-        ]
-        joined = np.concatenate(parts, axis=2)
-        return Layer(np.ascontiguousarray(joined.transpose(0, 2, 1)), values, relevance)
+        store = np.vstack([self._linear(f"block{i}.store", h), self._tensors[f"block{i}.prior"]])
+        keys, values = store.reshape(n + 1, 2, heads, -1).transpose(1, 2, 0, 3)
+        pooled = h.mean(axis=0) if n else np.zeros(h.shape[1], np.float32)
+        relevance = softplus(self._linear(f"block{i}.relevance", pooled)).reshape(heads, -1)
+        # q·k - Σ w (x - x')²/2 in one product: the squares are columns of their own
+        distance = np.zeros((heads, n + 1, points.shape[1] + 2), np.float32)  # 0 without a row
+        distance[:, :n, :-2] = points
+        distance[:, :n, -2] = -0.5 * (relevance @ (points**2).T)
+        distance[:, :n, -1] = 1.0
+        joined = np.concatenate([keys, distance], axis=2).transpose(0, 2, 1)
+        return Layer(np.ascontiguousarray(joined), np.ascontiguousarray(values), relevance)
 
-    def _block(
-        self, i: int, h: Tensor, points: Tensor, layer: Layer, *, attends_to_itself: bool
-    ) -> Tensor:
+    def _block(self, i: int, h: Tensor, points: Tensor, layer: Layer) -> Tensor:
         """Tokens ``h`` ``(m, width)`` at ``points`` after block i."""
-        queries, keys, values = self._attended(i, normed(h))
-        weighted = points * layer.relevance[:, None, :]
-        squares = -0.5 * (layer.relevance @ (points**2).T)[:, :, None]
-        joined = np.concatenate([queries, weighted, np.ones_like(squares), squares], axis=2)
+        m, heads, columns = len(h), self._architecture.heads, self._architecture.columns
+        e = h.shape[1] // heads
+        joined = np.empty((heads, m, e + columns + 2), np.float32)
+        queries = self._linear(f"block{i}.query", normed(h)) / np.float32(e**0.5)
+        joined[:, :, :e] = queries.reshape(m, heads, e).transpose(1, 0, 2)
+        joined[:, :, e:-2] = points * layer.relevance[:, None, :]
+        joined[:, :, -2] = 1.0
+        joined[:, :, -1] = -0.5 * (layer.relevance @ (points**2).T)
         weights = joined @ layer.keys
-        np.clip(weights, -LARGEST_LOGIT, LARGEST_LOGIT, out=weights)
+        np.minimum(weights, LARGEST_LOGIT, out=weights)
         np.exp(weights, out=weights)
-        total = weights.sum(axis=2, keepdims=True)
         mixed = weights @ layer.values
-        if attends_to_itself:
-            own = np.einsum("hme,hme->hm", queries, keys)[:, :, None]
-            own = np.exp(np.clip(own, -LARGEST_LOGIT, LARGEST_LOGIT))
-            total += own
-            mixed += own * values
-        mixed /= total
+        mixed /= weights.sum(axis=2, keepdims=True)
         h = h + self._linear(f"block{i}.merge", mixed.transpose(1, 0, 2).reshape(h.shape))
         hidden = silu(self._linear(f"block{i}.expand", normed(h)))
         return h + self._linear(f"block{i}.contract", hidden)
-
-    def _attended(self, i: int, h: Array) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (already divided by √e), keys and values, ``(H, m, e)`` each."""
-        heads = self._architecture.heads
-        e = self._architecture.width // heads
-        parts = self._linear(f"block{i}.attend", h).reshape(len(h), 3, heads, e)
-        queries, keys, values = parts.transpose(1, 2, 0, 3)
-        return queries / np.float32(e**0.5), keys, values
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         y: Tensor = x @ self._tensors[f"{name}.weight"]
