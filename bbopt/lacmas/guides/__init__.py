@@ -10,8 +10,11 @@ from typing import Any
 
 from bbopt import checks
 from bbopt.lacmas.draws import Draws
+from bbopt.lacmas.guides.bandit import Bandit
 from bbopt.lacmas.guides.base import Advice, Context, Guide, GuideSettings
 from bbopt.lacmas.guides.fixed import Fixed, NoGuide
+from bbopt.lacmas.guides.imitation import Imitation
+from bbopt.lacmas.guides.rules import Rules
 from bbopt.lacmas.network import Network
 
 __all__ = ["NAMES", "Advice", "Context", "Guide", "GuideSettings", "make"]
@@ -19,6 +22,9 @@ __all__ = ["NAMES", "Advice", "Context", "Guide", "GuideSettings", "make"]
 _GUIDES: dict[str, type[Guide]] = {
     "none": NoGuide,
     "fixed": Fixed,
+    "rules": Rules,
+    "imitation": Imitation,
+    "bandit": Bandit,
 }
 NAMES = tuple(_GUIDES)
 """What :func:`make` knows."""

@@ -147,7 +147,8 @@ class Guide(ABC):
 
     def __init__(self, network: Network, draws: Draws, settings: GuideSettings) -> None:
         self.network, self.draws, self.settings = network, draws, settings
-        self.mass: Array = np.bincount(network.rows, network.weights, minlength=len(network.agents))
+        a = len(network.agents)
+        self.mass: Array = np.bincount(network.rows, network.weights, a).astype(float)
         """What each agent gives to its neighbours in all, ``(a,)``; no advice changes it."""
         self.last = 0
         """The round advised on last."""
@@ -192,6 +193,10 @@ class Guide(ABC):
     @abstractmethod
     def _advise(self, context: Context) -> Advice:
         """The advice, before it is kept to the stable region."""
+
+    def _wishes(self, wanted: Array) -> Array:
+        """The weights ``(e,)`` that come of those wanted, NaN where nothing is."""
+        return contract.wishes(wanted, self.network.weights, self.network.rows, self.mass)
 
     @property
     def _least_eigenvalue(self) -> float:

@@ -46,7 +46,7 @@ def least_coefficient(interval: Ints, least: float) -> Array:
     least : float
         The least eigenvalue of the mixing weights.
     """
-    kappa = 1 - 2.0**-interval
+    kappa = 1 - 2.0 ** -interval.astype(float)
     return (1 + kappa) * (1 - least) / MARGIN - 2
 
 
@@ -54,6 +54,27 @@ def guarded(values: Array, floor: Array, range_: tuple[float, float]) -> Array:
     """Coefficients raised to ``floor``, as far as their range allows."""
     low, high = range_[0], min(range_[1], STILL_STABLE)
     return np.clip(np.maximum(values, floor), min(low, high), high)
+
+
+def wishes(wanted: Array, now: Array, rows: Ints, mass: Array) -> Array:
+    """Weights half-way from those in force to those wanted, within the contract, ``(e,)``.
+
+    Parameters
+    ----------
+    wanted : (e,) array
+        >= 0, and not all 0 for an agent; in any proportion to those in force. NaN where nothing
+        is wanted, which leaves a neighbour its share.
+    now : (e,) array
+        The weights in force.
+    rows, mass
+        See :func:`to_mass`.
+    """
+    known = ~np.isnan(wanted)
+    target = now.copy()
+    share = np.bincount(rows[known], now[known], minlength=len(mass))
+    total = np.bincount(rows[known], wanted[known], minlength=len(mass))
+    target[known] = wanted[known] * (share / np.where(total > 0, total, 1.0))[rows[known]]
+    return to_mass((now + target) / 2, rows, mass)
 
 
 def to_mass(wanted: Array, rows: Ints, mass: Array) -> Array:
