@@ -37,11 +37,10 @@ class LacMasSettings:
         None, "P: particles of each swarm; by default from dimension and budget", low=4
     )
     interval: int = setting(4, "K: steps of internal learning in a round at the start", low=2)
-    weights: str | None = setting(
-        None,
-        "mixing weights instead of the problem's: 'metropolis', 'max_degree', 'uniform', "
-        "'best_constant' or 'lazy'",
-        choices=("metropolis", "max_degree", "uniform", "best_constant", "lazy"),
+    weights: str = setting(
+        "metropolis",
+        "rule of the mixing weights; 'given': those of the problem",
+        choices=("metropolis", "max_degree", "uniform", "best_constant", "lazy", "given"),
     )
     mix: str = setting(
         "particles",
