@@ -145,7 +145,7 @@ def domain_of(spec: Spec) -> Domain:
     encoding = Encoding(spec.space)
     if spec.candidates is not None:
         return Finite(spec.candidates, encoding)
-    sizes = [_n_values(field) for field in encoding.fields]
+    sizes = [n_values(field) for field in encoding.fields]
     if math.prod(sizes) <= LARGEST_TABLE:
         return Finite(_all_points(spec.space), encoding)
     return Box(encoding)
@@ -160,7 +160,8 @@ def sobol(n: int, d: int, rng: np.random.Generator | int) -> Array:
     return points
 
 
-def _n_values(field: Field) -> float:
+def n_values(field: Field) -> float:
+    """How many values a parameter can take; infinite where it is continuous."""
     dimension: Any = field.dimension
     if field.is_categorical:
         return float(dimension.width)

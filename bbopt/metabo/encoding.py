@@ -87,9 +87,13 @@ class Encoding:
 
     def decode(self, x: Array) -> Params:
         """The params of one point ``(d,)``."""
-        full = self._fixed.copy()
-        full[self._free] = x
-        return self.space.from_unit(full)[0]
+        return self.space.from_unit(self.expand(x[None]))[0]
+
+    def expand(self, X: Array) -> Array:  # noqa: N803
+        """Points ``(n, d)`` in the space's own unit cube, ``(n, width)``: undoes ``reduce``."""
+        full = np.tile(self._fixed, (len(X), 1))
+        full[:, self._free] = X
+        return full
 
     def rounded(self, X: Array) -> Array:  # noqa: N803
         """The points ``(n, d)`` with all but the continuous columns rounded."""

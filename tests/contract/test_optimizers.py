@@ -10,7 +10,7 @@ from bbopt.registry import optimizer_class, optimizer_names
 from bbopt.testing import OptimizerContract
 
 # So that a method learns within the dozen trials that a test of the contract asks for.
-EARLY = {"n_startup_trials": 4, "population_size": 4, "popsize": 4}
+EARLY = {"n_startup_trials": 4, "population_size": 4, "popsize": 4, "n_candidates": 16}
 BOTORCH = {"n_startup_trials": 9, "refit_every": 2}
 BOTORCH |= {"num_restarts": 1, "raw_samples": 4, "mc_samples": 8}
 # Those of which a proposal takes a good part of a second, and how late they learn instead.
