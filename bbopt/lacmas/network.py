@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from bbopt.errors import UsageError
+from bbopt.lacmas.faults import Faults, Links
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -47,7 +51,16 @@ class Network:
     Parameters
     ----------
     weights : (n, n) sparse array
-        Mixing weights, rows summing to one, columns ascending with self in its place.
+        Mixing weights, rows summing to one, columns ascending with self in its place; who has an
+        entry for another has one in the other's row.
+    faults : Faults, optional
+        What goes wrong on purpose; nothing by default.
+
+    Raises
+    ------
+    UsageError
+        If one of two agents has an entry for the other, and not the other for it, or a fault
+        concerns an agent that is not there.
 
     Attributes
     ----------
@@ -67,22 +80,32 @@ class Network:
 
     n_ranks = 1
 
-    def __init__(self, weights: csr_array) -> None:
-        self._own(weights, np.arange(weights.shape[0]))
+    def __init__(self, weights: csr_array, faults: Faults | None = None) -> None:
+        self._own(weights, np.arange(weights.shape[0]), faults)
 
-    def _own(self, weights: csr_array, agents: Ints) -> None:
+    def _own(self, weights: csr_array, agents: Ints, faults: Faults | None) -> None:
         """Take the rows of ``agents``; the base of every back end."""
         self.n = int(weights.shape[0])
         self.agents = agents
         self.round_ = 0
+        pattern = csr_array((np.ones(weights.nnz), weights.indices, weights.indptr), weights.shape)
+        if (pattern != pattern.T).nnz:
+            raise UsageError("weights: who hears another must be heard by it")
+        self._pattern = pattern
         local = weights[agents]
         local.sort_indices()
-        self._weights = local
+        # all whose rows are needed here, ascending; the columns of the matrix that is kept
+        self._around: Ints = np.union1d(agents, local.indices).astype(np.int64)
+        columns = np.searchsorted(self._around, local.indices)
+        shape = (len(agents), len(self._around))
+        self._weights = csr_array((local.data, columns, local.indptr), shape=shape)
         each_row = np.repeat(np.arange(len(agents)), np.diff(local.indptr))
         self._is_self = local.indices == agents[each_row]
         self._each_row = each_row
         self.rows = each_row[~self._is_self]
         self.neighbours = local.indices[~self._is_self].astype(np.int64)
+        self._places = columns[~self._is_self]  # of the neighbours among those around
+        self._links = None if faults is None else Links(faults, pattern, agents)
         self._place_in_row = np.arange(len(each_row)) - local.indptr[each_row]
         self._most_in_row = int(np.diff(weights.indptr).max())
         self.bytes_sent = np.zeros(len(agents), dtype=np.int64)
@@ -105,6 +128,26 @@ class Network:
         kept = 1.0 - np.bincount(self.rows, values, minlength=len(self.agents))
         self._weights.data[self._is_self] = kept
 
+    @property
+    def living(self) -> Mask:
+        """Which of all agents there still are, ``(n,)``; the same on every rank.
+
+        The dead neither evaluate nor speak, and what they had is not part of any result.
+        """
+        here = np.ones(self.n, dtype=bool)
+        return here if self._links is None else here & self._links.living(self.round_)
+
+    @property
+    def components(self) -> Ints:
+        """For each agent the part of the graph it can still hear of, ``(n,)``; -1 for the dead.
+
+        Parts are numbered from 0, the same on every rank.
+        """
+        living = self.living
+        labels = np.full(self.n, -1)
+        labels[living] = connected_components(self._pattern[living][:, living], directed=False)[1]
+        return labels
+
     def exchange(self, x: Array, headers: Array) -> Received:
         """Send a row and a header to every neighbour, and mix what comes.
 
@@ -116,25 +159,38 @@ class Network:
             What goes with it; an agent whose ``alive`` is 0 sends its header alone, and is not
             mixed from then on.
         """
-        alive = headers[:, ALIVE] > 0
-        self._count(alive, x.shape[1] * x.itemsize, headers[0].nbytes if len(headers) else 0)
-        heard = alive[self.neighbours]
-        received = headers[self.neighbours]
+        living = self.living
+        alive = (headers[:, ALIVE] > 0) & living[self.agents]
+        self._count(living, alive, x.shape[1] * x.itemsize, headers.shape[1] * headers.itemsize)
+        heard, said = self._said(np.hstack([headers, x]) if self._is_late else None)
+        told = headers if said is None else said[:, : headers.shape[1]]
+        around = self._spread(told)
+        speaks = (around[:, ALIVE] > 0) & living[self._around]
+        heard &= speaks[self._places] & living[self.agents][self.rows]
+        received = around[self._places]
         received[~heard] = np.nan
-        mixed = self._heard_weights(heard, alive) @ x
-        return Received(mixed, received)
+        sent = None if said is None else np.ascontiguousarray(said[:, headers.shape[1] :])
+        return Received(self._mixed(x, sent, heard, alive, speaks), received)
 
     def mix(self, x: Array) -> Array:
-        """``Σ_j w_ij x_j`` for rows ``(a, k)`` sent without a header, every agent alive."""
-        self._count(np.ones(len(x), dtype=bool), x.shape[1] * x.itemsize, 0)
-        return np.asarray(self._weights @ x)
+        """``Σ_j w_ij x_j`` for rows ``(a, k)`` sent without a header, every living agent alive."""
+        living = self.living
+        alive = living[self.agents]
+        self._count(living, alive, x.shape[1] * x.itemsize, 0)
+        heard, sent = self._said(x if self._is_late else None)
+        heard &= living[self.neighbours] & alive[self.rows]
+        return self._mixed(x, sent, heard, alive, living[self._around])
 
     def swap(self, values: Array) -> Array:
-        """For each edge i → j, ``(e,)``, the value that j has given for j → i."""
-        self._count(np.ones(len(self.agents), dtype=bool), values.itemsize, 0)
-        there = self.rows * self.n + self.neighbours  # ascending: it is a search key
-        back = self.neighbours * self.n + self.rows
-        return np.asarray(values[np.searchsorted(there, back)])
+        """For each edge i → j, ``(e,)``, the value that j has given for j → i; 0 of the dead.
+
+        A message that is lost is sent again: two ends always know the same.
+        """
+        living = self.living
+        self._count(living, living[self.agents], values.itemsize, 0)
+        theirs = self._swapped(values)
+        theirs[~living[self.neighbours]] = 0.0
+        return theirs
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
@@ -144,14 +200,31 @@ class Network:
         """Rows ``(a, ...)`` of all agents, ``(n, ...)``, in their order; on every rank."""
         return values
 
+    def diagnostics(self) -> dict[str, float]:
+        """What simulated faults have done, nothing without them; collective.
+
+        ``living`` agents, the ``components`` that they fall into, and the ``drift``: how far
+        mixing has moved the mean over all agents so far (Euclidean, over all that was mixed).
+        """
+        if self._links is None:
+            return {}
+        parts = self.components.max() + 1
+        return {
+            "living": int(self.living.sum()),
+            "components": int(parts),
+            "drift": self._links.drift(self.gather),
+        }
+
     def state(self) -> dict[str, Any]:
-        """Weights and counts, one row for each agent, of all agents; collective."""
+        """Weights, counts and who lives, one row for each agent, of all agents; collective."""
         padded = np.zeros((len(self.agents), self._most_in_row))
         padded[self._each_row, self._place_in_row] = self._weights.data
         return {
             "weights": self.gather(padded),
             "bytes_sent": self.gather(self.bytes_sent),
             "messages": self.gather(self.messages),
+            "round_": self.round_,
+            "links": None if self._links is None else self._links.state(self.gather),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -160,19 +233,65 @@ class Network:
         self._weights.data[:] = padded[self._each_row, self._place_in_row]
         self.bytes_sent = np.array(state["bytes_sent"])[self.agents]
         self.messages = np.array(state["messages"])[self.agents]
+        self.round_ = state["round_"]
+        if self._links is not None and state["links"] is not None:
+            self._links.restore(state["links"])
 
-    def _count(self, alive: Mask, payload: int, header: int) -> None:
-        self.bytes_sent += self.degrees * (header + payload * alive)
-        self.messages += self.degrees
+    # --- what the other back end does its own way ------------------------------------------
+
+    def _spread(self, rows: Array) -> Array:
+        """Rows ``(a, ...)`` of the owned agents -> ``(h, ...)`` of all around."""
+        return rows
+
+    def _product(self, weights: csr_array, rows: Array, speaks: Mask) -> Array:
+        """``weights`` ``(a, h)`` times the rows of all around, of which ``speaks`` send theirs."""
+        return np.asarray(weights @ rows)
+
+    def _swapped(self, values: Array) -> Array:
+        there = self.rows * self.n + self.neighbours  # ascending: it is a search key
+        back = self.neighbours * self.n + self.rows
+        return np.asarray(values[np.searchsorted(there, back)])
+
+    # --- one exchange ------------------------------------------------------------------------
+
+    def _count(self, living: Mask, alive: Mask, payload: int, header: int) -> None:
+        links = living[self.agents][self.rows] & living[self.neighbours]
+        messages = np.bincount(self.rows[links], minlength=len(self.agents))
+        self.bytes_sent += messages * (header + payload * alive)
+        self.messages += messages
+
+    @property
+    def _is_late(self) -> bool:
+        return self._links is not None and self._links.faults.late > 0
+
+    def _said(self, rows: Array | None) -> tuple[Mask, Array | None]:
+        """Which edges bring a message, ``(e,)``, and, where some are late, what is in them."""
+        if self._links is None:
+            return np.ones(len(self.rows), dtype=bool), None
+        return self._links.pass_on(self.round_, rows)
+
+    def _mixed(self, x: Array, sent: Array | None, heard: Mask, alive: Mask, speaks: Mask) -> Array:
+        weights = self._heard_weights(heard, alive)
+        if sent is None:
+            mixed = self._product(weights, x, speaks)
+        else:  # an agent's own row is never late
+            kept = weights.data[self._is_self]
+            others = weights.data.copy()
+            others[self._is_self] = 0.0
+            others = csr_array((others, weights.indices, weights.indptr), shape=weights.shape)
+            mixed = self._product(others, sent, speaks) + kept[:, None] * x
+        if self._links is not None:
+            self._links.note(mixed - x)
+        return mixed
 
     def _heard_weights(self, heard: Mask, alive: Mask) -> csr_array:
         """The owned rows with the weight of who was not heard given to self."""
         if heard.all() and alive.all():
             return self._weights
-        data = self._weights.data.copy()
-        edges = data[~self._is_self]
-        edges[~heard | ~alive[self.rows]] = 0.0
-        data[~self._is_self] = edges
-        data[self._is_self] = 1.0 - np.bincount(self.rows, edges, minlength=len(self.agents))
-        w = self._weights
+        w, is_lost = self._weights, ~heard | ~alive[self.rows]
+        data, edges = w.data.copy(), self.weights
+        # only rows that lack something change: no rank need know of another's
+        lost = np.where(is_lost, edges, 0.0)
+        data[~self._is_self] = np.where(is_lost, 0.0, edges)
+        data[self._is_self] += np.bincount(self.rows, lost, minlength=len(self.agents))
         return csr_array((data, w.indices, w.indptr), shape=w.shape)
