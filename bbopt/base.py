@@ -212,7 +212,7 @@ class Optimizer(ABC):
     def best(self) -> Best | None:
         """The candidate to deploy and an honest estimate of it, or None before any value."""
         best = self._best()
-        return best if best is None or self.spec.sign > 0 else replace(best, value=-best.value)
+        return best if best is None or self.spec.sign > 0 else replace(best, value=0.0 - best.value)
 
     @property
     def pending(self) -> tuple[Trial, ...]:

@@ -31,6 +31,7 @@ from bbopt.baselines.closed_loop import (
 from bbopt.baselines.evolution import Evolution
 from bbopt.baselines.inverted import Ended
 from bbopt.errors import MissingExtra
+from bbopt.llm.parse import without_surrogates
 from bbopt.polca.prompts import shown
 from bbopt.polca.proposer import Seen
 from bbopt.registry import register_optimizer
@@ -85,7 +86,7 @@ class OpenEvolve(ClosedLoop):
     def _start(self) -> _Programs:
         settings = self.settings
         evolution = Evolution(
-            shown(self.space.initial or {}),
+            without_surrogates(shown(self.space.initial or {})),
             {"full_rewrite_user.txt": _template()},
             {
                 "random_seed": seeding.stream_seed(self.seed, self.name, worker=self.worker),
@@ -144,7 +145,11 @@ class _Programs:
         return Propose(self._params(parent), self._seen.get(parent, ()))
 
     def answer(self, value: Any) -> None:
-        self._evolution.answer(self._translated(value))
+        told = self._translated(value)
+        # what is no character ends the package
+        self._evolution.answer(
+            {k: without_surrogates(v) if isinstance(v, str) else v for k, v in told.items()}
+        )
 
     def close(self) -> None:
         self._evolution.close()

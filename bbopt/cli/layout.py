@@ -47,8 +47,8 @@ def print_title(text: str) -> None:
 
 
 def value_text(value: float, stderr: float | None = None) -> str:
-    """A value and its standard error."""
-    return f"{value:.6g}" + ("" if stderr is None else f" ± {stderr:.2g}")
+    """A value and its standard error, but for 0: that few values agree proves no such thing."""
+    return f"{value + 0.0:.6g}" + (f" ± {stderr:.2g}" if stderr else "")  # + 0.0: no -0
 
 
 def best_text(best: Best) -> str:
@@ -79,7 +79,8 @@ def dimension_text(dimension: Dimension) -> str:
 
 def _param(value: Any) -> str:
     if isinstance(value, str) and "\n" in value:
-        lines = value.split("\n")
+        printable = value.encode(errors="backslashreplace").decode()  # lone surrogates are not
+        lines = printable.split("\n")
         if len(lines) > MAX_LINES:
             lines[MAX_LINES:] = [f"... ({len(lines)} lines in all)"]
         return "\n    " + "\n    ".join(lines)

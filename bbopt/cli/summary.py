@@ -49,8 +49,11 @@ def print_summary(result: Result, spec: Spec, ledger: Ledger | None = None) -> N
 
 def _initial(result: Result, spec: Spec) -> str:
     assert result.initial_value is not None
-    text = value_text(result.initial_value)
-    if result.best is not None:
+    assert spec.space.initial is not None
+    text, key = value_text(result.initial_value), spec.space.key
+    if result.best is not None and key(result.best.params) == key(spec.space.initial):
+        text += " (the initial params are the best)"
+    elif result.best is not None:
         gain = spec.sign * (result.initial_value - result.best.value)
         text += f" (improved by {gain:.4g})" if gain > 0 else " (not improved)"
     return text

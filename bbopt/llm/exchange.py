@@ -194,7 +194,7 @@ class Reply:
     def full(self) -> str | None:
         """The axis of the budget that had no room for the request, if that is the error."""
         is_refused = self.error is not None and self.error.startswith(NO_ROOM)
-        return self.error[len(NO_ROOM) :] if self.error is not None and is_refused else None
+        return self.error.removeprefix(NO_ROOM).split(" ")[0] if self.error and is_refused else None
 
     def to_json(self) -> str:
         """One JSON object that :meth:`from_json` reads back."""

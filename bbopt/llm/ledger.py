@@ -176,7 +176,10 @@ class Ledger:
             self._book = book
 
     def reserve(self, request: Request) -> Reservation | str:
-        """Take the room for one call, or say which axis of the budget has none."""
+        """Take the room for one call, or say which axis of the budget has none.
+
+        That is the axis, and where it is another than ``llm_calls``, how much may be needed.
+        """
         prompt, price = most_prompt_tokens(request), self.prices.get(request.role)
         cost = price.of(prompt, request.max_tokens) if price else 0.0
         most = Charge(1, 1, prompt, request.max_tokens, cost, estimated=1)
@@ -185,7 +188,11 @@ class Ledger:
             for axis in ("llm_calls", "tokens", "cost"):
                 ceiling = min(getattr(self._limit, axis), getattr(self._allowed, axis))
                 if getattr(after.usage, axis) > ceiling:
-                    return axis
+                    needed = getattr(most.usage, axis)
+                    free = max(ceiling - getattr(after.usage, axis) + needed, 0)
+                    form = ",d" if axis == "tokens" else ".6g"
+                    of = f" (up to {needed:{form}} may be needed, {free:{form}} are left)"
+                    return axis if axis == "llm_calls" else axis + of
             book = self._book
             entry = None if book is None else book.open_entry(request.role, most)
             reservation = Reservation(request.role, most, price, entry)

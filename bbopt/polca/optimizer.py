@@ -388,8 +388,10 @@ class Polca(Optimizer):
                 draw=course.summaries,
                 seed=self.seed,
             )
-            if error is not None:
+            if error is not None and usage.llm_calls:
                 self._complain("a summary", error)
+            elif error is not None:  # nobody was asked
+                logger.warning("the summary stays as it was: %s", error)
             self._usage += usage
             course.summaries += 1
         course.read = summarizer.read_up_to(self._memory, course.read)

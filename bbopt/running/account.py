@@ -67,7 +67,7 @@ class Account:
         """An outcome was told; ``counts`` is False for those that this study did not pay."""
         self.archive.add(trial.params, outcome if self._sign > 0 else outcome.negated())
         top = self.archive.top(1)
-        self.best = replace(top[0], value=self._sign * top[0].value) if top else None
+        self.best = replace(top[0], value=self._sign * top[0].value + 0.0) if top else None
         if not counts:
             return
         self.meter.add(outcome)
@@ -97,4 +97,4 @@ class Account:
         """The mean observed at the space's ``initial``, in the user's direction."""
         initial = self._space.initial
         loss = None if initial is None else self.archive.mean(initial)
-        return None if loss is None else self._sign * loss
+        return None if loss is None else self._sign * loss + 0.0  # 0.0: never -0.0

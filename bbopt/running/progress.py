@@ -89,5 +89,5 @@ def _spent(meter: Meter, budget: Budget) -> str:
 def _value(best: Best | None) -> str:
     if best is None:
         return "-"
-    error = "" if best.stderr is None else f" ± {best.stderr:.2g}"
+    error = f" ± {best.stderr:.2g}" if best.stderr else ""
     return f"{best.value:.6g}{error}"

@@ -127,11 +127,11 @@ class Result:
         return len({_identity(evaluation.trial.params) for evaluation in self.trials})
 
     def to_csv(self, path: str | Path) -> None:
-        """Write one line a trial, in the order told, without any column of time.
+        r"""Write one line a trial, in the order told, without any column of time.
 
         Columns: worker, number, one a parameter, repeats, context (JSON), value, stderr,
         count, failed, best_value; or one line a round with its scalars. Equal runs give
-        equal files.
+        equal files. A lone surrogate, which is no character, stands as ``\udXXX``.
         """
         if self.rounds:
             _write_rows(Path(path), list(self.rounds[0]), [list(r.values()) for r in self.rounds])
@@ -143,7 +143,7 @@ class Result:
 
 
 def _write_rows(path: Path, head: list[str], rows: list[list[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)
         writer.writerows(rows)

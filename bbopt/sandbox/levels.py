@@ -58,7 +58,7 @@ def choose(level: str) -> str:
     UsageError
         If there is no such level, or it does not work here.
     """
-    level = checks.one_of("level", level, ("auto", *LEVELS))
+    level = checks.one_of("sandbox level", level, ("auto", *LEVELS))
     if level != "auto":
         reason = unavailable(level)
         if reason is not None:

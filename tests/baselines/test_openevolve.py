@@ -159,6 +159,20 @@ def test_a_program_without_a_heading_lacks_that_parameter(program: str) -> None:
     assert "user" in str(answer.seen[0].feedback) or "system" in str(answer.seen[0].feedback)
 
 
+def test_texts_that_are_no_characters_do_not_end_the_package() -> None:
+    def odd(trial: Trial) -> Outcome:
+        outcome = evaluate(trial)
+        return Outcome(outcome.values, feedback=[f"\ud800 {said}" for said in outcome.feedback])
+
+    def propose_odd(params: Any, feedback: Any, rng: Any) -> Any:
+        return {"word": f"{params['word']}\udc80"}
+
+    optimizer = build("openevolve", proposer=propose_odd, evaluations_per_program=1)
+    trials = play(optimizer, 5, odd)
+    assert [len(trial.params["word"]) for trial in trials[:2]] == [len(START), len(START) + 1]
+    assert len(trials) == 5
+
+
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_scores_are_positive_where_the_range_is_known(direction: str) -> None:
     optimizer = build(

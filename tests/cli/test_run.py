@@ -369,3 +369,64 @@ def mute():
     assert result.exit_code == 2
     assert "must be callable" in result.stderr
     assert not (oven.parent.parent / "new.journal").exists()
+
+
+AGREEING = """
+import bbopt
+
+class Agreeing(bbopt.Problem):
+    spec = bbopt.Spec(
+        space=bbopt.Space({"p": bbopt.Int(0, 3, initial=0)}), direction="maximize",
+        deterministic=False,
+    )
+    def __init__(self, slope: float = 0.0) -> None:
+        self.slope = slope
+    def evaluate(self, trial, rng):
+        return -self.slope * trial.params["p"]
+
+class Odd(bbopt.Problem):
+    spec = bbopt.Spec(space=bbopt.Space({"p": bbopt.Text("a\\nb")}), direction="maximize")
+    def evaluate(self, trial, rng):
+        return float("\\udc80" in trial.params["p"])
+    def propose(self, params, feedback, rng):
+        return {"p": params["p"] + "\\udc80"}
+"""
+
+
+@pytest.fixture
+def agreeing(tmp_path):
+    path = tmp_path / "agreeing.py"
+    path.write_text(AGREEING)
+    return path
+
+
+def test_values_that_agree_by_chance_are_not_called_exact_and_no_zero_is_negative(
+    bbopt, agreeing
+) -> None:
+    result = bbopt("run", f"{agreeing}:Agreeing", "--budget", 12, "--confirm", 0.4, "--json")
+    found = json.loads(result.stdout)
+    assert str(found["best_value"]) == str(found["initial_value"]) == "0.0"
+    result = bbopt("run", f"{agreeing}:Agreeing", "--budget", 12, "--confirm", 0.4)
+    said = {line[2:17].strip(): line[17:] for line in result.stdout.splitlines()[1:]}
+    assert said["best value"] == "0 (evaluated 5 times)"
+    assert said["initial value"].split()[0] == "0"
+
+
+def test_where_nothing_beats_the_initial_params_the_summary_says_so(bbopt, agreeing) -> None:
+    words = ("run", f"{agreeing}:Agreeing", "--with", "slope=1", "--budget", 12)
+    assert "initial value  0 (the initial params are the best)\n" in bbopt(*words).stdout
+
+
+def test_texts_that_no_file_takes_are_escaped_in_summary_and_trace(bbopt, agreeing) -> None:
+    result = bbopt(
+        "run", f"{agreeing}:Odd", "--optimizer", "polca", "--budget", 12, "--trace", "t.csv"
+    )
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "b\\udc80" in result.stdout
+    assert "b\\udc80" in (agreeing.parent / "t.csv").read_text(encoding="utf-8")
+
+
+def test_an_unknown_sandbox_is_named_as_such(bbopt) -> None:
+    result = bbopt("run", "program/bin-packing", "--with", "sandbox=foo", "--budget", 3)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("bbopt: error: sandbox level must be one of 'auto', ")

@@ -63,15 +63,19 @@ def test_a_request_that_reached_no_server_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "axis"),
-    [("llm_calls=2", "llm_calls"), ("tokens=600", "tokens"), ("cost=0.006", "cost")],
+    ("budget", "said"),
+    [
+        ("llm_calls=2", "llm_calls"),
+        ("tokens=600", "tokens (up to 246 may be needed, 108 are left)"),
+        ("cost=0.006", "cost (up to 0.00246 may be needed, 0.00108 are left)"),
+    ],
 )
-def test_reservations_that_are_not_settled_yet_count(budget: str, axis: str) -> None:
+def test_reservations_that_are_not_settled_yet_count(budget: str, said: str) -> None:
     ledger = Ledger({"proposer": Price(10.0, 10.0)})  # 246 tokens at most, 0.00246 a call
     ledger.limit(budget)
     first = reserved(ledger)
     reserved(ledger)
-    assert ledger.reserve(request()) == axis
+    assert ledger.reserve(request()) == said
     ledger.settle(first, 0, None)
     reserved(ledger)
 
@@ -120,7 +124,10 @@ def test_a_server_that_counts_more_than_it_may_is_believed_and_reported(
         ledger.settle(reserved(ledger), 1, (10, 5000))
     assert "more tokens than can be reserved" in caplog.text
     assert ledger.total.tokens == 5010
-    assert ledger.reserve(request(max_tokens=1)) == "tokens"
+    said = ledger.reserve(request(max_tokens=1))
+    assert isinstance(said, str)
+    assert said.startswith("tokens ")
+    assert said.endswith(", 0 are left)")
 
 
 @given(
