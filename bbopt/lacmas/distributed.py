@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,10 +19,13 @@ from bbopt.errors import require
 from bbopt.lacmas import weights
 from bbopt.lacmas.coordinates import Coordinates
 from bbopt.lacmas.draws import Draws
+from bbopt.lacmas.faults import Faults
 from bbopt.lacmas.network import Network
 from bbopt.lacmas.search import Array, Batch, Box, Search
 from bbopt.lacmas.spectrum import Spectrum, spectrum
 from bbopt.trial import Best, Outcome, Trial
+
+logger = logging.getLogger("bbopt")
 
 Evaluate = Callable[[Array, int], Array]
 
@@ -62,6 +66,11 @@ class Distributed(Optimizer):
     def _rule(self) -> str:
         """The rule of the mixing weights, one of :data:`bbopt.lacmas.weights.RULES`."""
         return "metropolis"
+
+    @property
+    def _faults(self) -> Faults | None:
+        """What goes wrong in the network on purpose."""
+        return None
 
     @abstractmethod
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
@@ -113,7 +122,8 @@ class Distributed(Optimizer):
 
     def _row(self, search: Search) -> dict[str, float]:
         """What is reported of a round, the same on every rank."""
-        losses = search.network.gather(search.losses)
+        living = search.network.living
+        losses = search.network.gather(search.losses)[living]
         evaluations = int(search.network.gather(search.evaluations).sum())
         finite = losses[np.isfinite(losses)]
         value = self.spec.sign * float(finite.mean()) if len(finite) else np.nan
@@ -122,7 +132,7 @@ class Distributed(Optimizer):
 
     def _traffic(self, search: Search) -> dict[str, float]:
         network = search.network
-        points = network.gather(search.points)
+        points = network.gather(search.points)[network.living]
         distance = np.linalg.norm(points - points.mean(axis=0), axis=1)
         return {
             "disagreement": float(distance.mean()),
@@ -133,20 +143,28 @@ class Distributed(Optimizer):
     def _agree(self, search: Search, evaluate: Evaluate) -> None:
         """Every agent evaluates the mean of all points once."""
         batch = self._final_batch(search)
-        losses = self._evaluated(evaluate, search, batch)
-        search.evaluations += 1
-        self._conclude(search, search.network.gather(losses[:, 0]), batch.x[0, 0])
+        losses = np.full(len(search.network.agents), np.nan)
+        losses[batch.agents] = self._evaluated(evaluate, search, batch)[:, 0]
+        search.evaluations[batch.agents] += 1
+        self._conclude(search, search.network.gather(losses))
 
     def _final_batch(self, search: Search) -> Batch:
-        point = search.network.gather(search.points).mean(axis=0)
-        n = len(search.network.agents)
-        return Batch(np.arange(n), np.broadcast_to(point, (n, 1, len(point))))
+        network = search.network
+        point = network.gather(search.points)[network.living].mean(axis=0)
+        places = np.flatnonzero(network.living[network.agents])
+        return Batch(places, np.broadcast_to(point, (len(places), 1, len(point))))
 
-    def _conclude(self, search: Search, losses: Array, point: Array) -> None:
-        known = losses[np.isfinite(losses)]
-        if len(known) == len(losses):  # a mean over some of the agents is of another problem
+    def _conclude(self, search: Search, losses: Array) -> None:
+        network = search.network
+        living = losses[network.living]
+        known = living[np.isfinite(living)]
+        if len(known):
+            point = network.gather(search.points)[network.living].mean(axis=0)
             params = self._coordinates.to_params(point)
             self._agreed = Best(params, float(known.mean()), None, 1)
+        if 0 < len(known) < len(losses):
+            silent = ", ".join(str(i) for i in np.flatnonzero(~np.isfinite(losses))[:10])
+            logger.warning("the value is the mean over the other agents: none came of %s", silent)
         self._scalars = self._final_scalars(search)
 
     def _final_scalars(self, search: Search) -> dict[str, float]:
@@ -206,8 +224,10 @@ class Distributed(Optimizer):
             return
         search = self._searching
         if self._last is not None:
-            search.evaluations += 1
-            self._conclude(search, self._values[:, 0], self._last.x[0, 0])
+            losses = np.full(len(search.network.agents), np.nan)
+            losses[self._last.agents] = self._values[:, 0]
+            search.evaluations[self._last.agents] += 1
+            self._conclude(search, losses)
             return
         self._out(Budget())  # a restored search proposes again before it accepts
         search.accept(self._values)
@@ -251,10 +271,10 @@ class Distributed(Optimizer):
 
     def _network(self, comm: Any) -> Network:
         if comm is None:
-            return Network(self._matrix)
+            return Network(self._matrix, self._faults)
         from bbopt.lacmas.mpi import MPINetwork
 
-        return MPINetwork(self._matrix, comm)
+        return MPINetwork(self._matrix, comm, faults=self._faults)
 
     @cached_property
     def _matrix(self) -> csr_array:

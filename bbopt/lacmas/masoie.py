@@ -321,7 +321,7 @@ class Masoie(Search):
         if self.budget is not None:
             cost = (self.interval + 1) * self.settings.n_particles
             affords = self.evaluations + cost <= self.budget
-        self.alive &= moving & affords
+        self.alive &= moving & affords & self.network.living[self.network.agents]
         self.finished = not self.network.any(bool(self.alive.any()))
 
 

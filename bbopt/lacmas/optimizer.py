@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bbopt.lacmas import act, guides
+from bbopt.lacmas import act, faults, guides
 from bbopt.lacmas.ccsa_des import CcsaDes
 from bbopt.lacmas.distributed import Distributed
 from bbopt.lacmas.draws import Draws
@@ -48,6 +48,10 @@ class LacMas(Distributed):
     @property
     def _rule(self) -> str:
         return str(self.settings.weights)
+
+    @property
+    def _faults(self) -> faults.Faults | None:
+        return faults.parse(self.settings.faults or None, self.seed)
 
     @property
     def usage(self) -> Usage:
