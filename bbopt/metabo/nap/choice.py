@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -112,7 +113,7 @@ class View:
             chosen.append(j)
         return sorted(chosen)
 
-    def of(self, X: Array, fields: list[int]) -> Array:  # noqa: N803
+    def of(self, X: Array, fields: Sequence[int]) -> Array:  # noqa: N803
         """The points ``(n, d)`` as the network sees them when it looks at some parameters."""
         if self._order is not None:
             return self._encoding.expand(X)[:, self._order]

@@ -210,7 +210,7 @@ def test_a_failure_is_read_as_one_or_left_out():
             tell_rows(optimizer, [1, 2, 3], values)
             optimizer.tell(Trial(None, spec.candidates[7]), outcome)
             assert row_of(optimizer, optimizer.ask(1)[0]) != 7
-            read.append(optimizer._read([], list(range(6)), 25).z)
+            read.append(optimizer._read(np.empty((0, 6)), list(range(6)), 25).z)
     worst, skipped, *same = read
     assert len(worst) == 4
     assert worst[3] == pytest.approx(worst[:3].min() - 1.0)
@@ -246,7 +246,7 @@ def test_many_pending_trials_and_a_long_history_fit_together():
     tell_rows(optimizer, range(60), values_of(spec))
     asked = optimizer.ask(60)
     assert len({row_of(optimizer, t) for t in asked} - set(range(60))) == 60
-    history = optimizer._read([spec.candidates.x[i] for i in range(100, 160)], list(range(6)), 9)
+    history = optimizer._read(spec.candidates.x[100:160], list(range(6)), 9)
     assert len(history.z) == 50
 
 
@@ -380,7 +380,7 @@ def test_it_does_not_load_torch():
 def test_huge_values_do_not_hide_each_other():
     optimizer = nap(table_spec())
     tell_rows(optimizer, range(3), [1e308, -1e308, 0.0])
-    history = optimizer._read([], list(range(6)), 25)
+    history = optimizer._read(np.empty((0, 6)), list(range(6)), 25)
     assert np.isfinite(history.z).all()
     assert history.z.argmax() == 1
     assert math.isfinite(optimizer.best.value)
