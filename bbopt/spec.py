@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,7 +50,16 @@ class Agents:
     n : int
         Number of agents, >= 1; they are called 0 ... n - 1.
     edges : tuple of (int, int, float)
-        Weighted edges (i, j, weight); kept sorted.
+        Undirected edges (i, j, weight): i and j hear each other. ``weight`` is what each gives
+        to the word of the other when they average, where the problem has a say in that (a
+        method may have its own rule); what its neighbours leave of one an agent keeps. Kept as
+        i < j, sorted.
+
+    Raises
+    ------
+    UsageError
+        If an agent is out of range, a weight is not finite, or an edge joins an agent with
+        itself or occurs twice.
     """
 
     n: int
@@ -62,8 +72,15 @@ class Agents:
             if len(edge) != 3:
                 raise UsageError(f"agents.edges: an edge must be (i, j, weight), got {edge!r}")
             i, j = (checks.integer("agents.edges: an agent", e, 0, self.n - 1) for e in edge[:2])
-            edges.append((i, j, checks.number("agents.edges: a weight", edge[2])))
-        object.__setattr__(self, "edges", tuple(sorted(edges)))
+            if i == j:
+                raise UsageError(f"agents.edges: an edge must join two agents, got {edge!r}")
+            weight = checks.number("agents.edges: a weight", edge[2])
+            edges.append((min(i, j), max(i, j), weight))
+        edges.sort()
+        for one, other in itertools.pairwise(edges):
+            if one[:2] == other[:2]:
+                raise UsageError(f"agents.edges: an edge must be given once, got {one[:2]} twice")
+        object.__setattr__(self, "edges", tuple(edges))
 
 
 class Table(Sequence[Params]):

@@ -80,9 +80,9 @@ def test_ids_of_examples_are_plain_integers():
         Examples((0,), ("x",))
 
 
-def test_edges_are_kept_sorted_as_plain_numbers():
+def test_edges_are_turned_and_sorted_and_made_of_plain_numbers():
     agents = Agents(np.int64(3), [[2, 0, 1], (np.int64(0), 1.0, np.float32(0.5))])
-    assert agents == Agents(3, ((0, 1, 0.5), (2, 0, 1.0)))
+    assert agents.edges == ((0, 1, 0.5), (0, 2, 1.0))
     assert [type(value) for value in agents.edges[0]] == [int, int, float]
     assert type(agents.n) is int
 
@@ -94,6 +94,8 @@ def test_edges_are_kept_sorted_as_plain_numbers():
         (2, ((0, 2, 1.0),), r"agents.edges: an agent must be an integer in \[0, 1\], got 2"),
         (2, ((0, 1),), r"agents.edges: an edge must be \(i, j, weight\), got \(0, 1\)"),
         (2, ((0, 1, math.nan),), "agents.edges: a weight must be a finite number, got nan"),
+        (2, ((1, 1, 0.5),), r"agents.edges: an edge must join two agents, got \(1, 1, 0.5\)"),
+        (2, ((0, 1, 1), (1, 0, 2)), r"agents.edges: an edge must be given once, got \(0, 1\) t"),
     ],
 )
 def test_bad_agents_are_refused_in_words(n, edges, message):
