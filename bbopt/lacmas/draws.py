@@ -66,7 +66,9 @@ class Draws:
             bits = np.random.Philox(key=[self._seed, unit], counter=counter)
             members = min(self._size, self._n - unit * self._size)
             parts.append(getattr(np.random.Generator(bits), kind)((members, *shape)))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty((0, *shape))
 
 
 def unit_size(n: int) -> int:
