@@ -1,0 +1,273 @@
+"""Quasi-Newton by gossip: the agents descend on the mean of their objectives as if they were one.
+
+For smooth objectives. In a round every agent differences its own objective, Chebyshev gossip turns
+the agents' slopes into the slope of the mean, and all take the same BFGS step (Broyden, Fletcher,
+Goldfarb, Shanno 1970) inside the box. Three things make this cheap to send:
+
+- What is averaged is a tracking variable, as in gradient tracking (Shi, Ling, Wu and Yin 2015;
+  Nedić, Olshevsky and Shi 2017): it remembers what the agents have agreed on, so that only what has
+  changed in how they differ takes rounds to settle.
+- Values along a step are averaged after their linear part, which is known, has been taken out.
+- Then the first agent's result is flooded: all agents hold the same numbers to the last bit, need
+  one matrix a rank, and decide alike whatever gossip has left over.
+
+Lengths are in units of the box's edges.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from bbopt.lacmas import finite_differences as fd
+from bbopt.lacmas.draws import Draws
+from bbopt.lacmas.gossip import Gossip, flood
+from bbopt.lacmas.network import Network
+from bbopt.lacmas.search import Array, Batch, Box, Search
+from bbopt.lacmas.spectrum import Spectrum
+
+SHARES = np.array([1, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-6])
+"""The shares of a step that are tried at once, the largest first."""
+LONGEST = 0.25
+"""The longest step."""
+TRUST = 1e-5
+"""How exactly slopes are averaged, relative to themselves."""
+BENT_TRUST = 1e-3
+"""How exactly decreases are, relative to what the slope promises."""
+REPROBE = 25
+"""Rounds between two probes for the length of differences."""
+ATTEMPTS = 3
+"""Failed steps in a row, each from a fresh start, after which it ends."""
+EXACT, EPSILON = 1e4, 2.0**-52
+"""Noise of so many roundings of a value is noise of the objective."""
+
+
+class QuasiNewton(Search):
+    """BFGS on the mean; see the module and :class:`~bbopt.lacmas.search.Search`.
+
+    Parameters
+    ----------
+    known : Spectrum
+        The eigenvalues of the network's weights.
+    start : (a, d) array, optional
+        Points of the owned agents, whose mean is the start; None draws one each.
+
+    Attributes
+    ----------
+    ending : str or None
+        Why it ended: "budget"; "converged" (nothing is left to gain but rounding); "noise"
+        (what is left to gain drowns in noise); "kinks" (slopes predict a decrease that values
+        do not show: the objective is not smooth); "parted" (dead agents have left the others
+        in several parts).
+    """
+
+    per_agent: ClassVar[tuple[str, ...]] = ("slope", "tracking", "step", "here")
+    shared: ClassVar[tuple[str, ...]] = (
+        "phase", "ending", "failures", "since_probe", "x", "gradient", "hessian", "scale", "move",
+        "size", "value_noise", "slope_noise", "n_living",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        network: Network,
+        box: Box,
+        draws: Draws,
+        budget: int | None,
+        known: Spectrum,
+        start: Array | None = None,
+    ) -> None:
+        super().__init__(network, box, draws, budget)
+        self._gossip = Gossip(network, known)
+        self._edges = box.high - box.low
+        a, d = len(network.agents), box.d
+        if start is None:
+            first = draws.uniform("quasi-newton start", 0, 0, d)
+        else:
+            first = (start - box.low) / self._edges
+        self.x: Array = np.clip(flood(network, self._gossip.average(first)), 0.0, 1.0)
+        self.slope: Array = np.zeros((a, d))  # of the agent's own objective
+        self.tracking: Array = np.zeros((a, d))  # sums to the sum of slopes
+        self.gradient: Array = np.zeros(d)  # of the mean, the same for all
+        self.hessian: Array | None = None
+        self.scale: float | None = None  # curvature along the last step
+        self.move: Array = np.zeros(d)  # the step that is being tried
+        self.step: Array = np.full(a, fd.STEP)
+        self.here: Array = np.full(a, np.nan)  # the agent's own loss at x
+        self.size = 0.0  # of the agents' losses around x
+        self.value_noise = 0.0  # standard deviation of the mean of all agents
+        self.slope_noise = 0.0  # and of its slope along one direction
+        self.phase = "probe"
+        self.since_probe = 0
+        self.failures = 0
+        self.n_living = int(network.living.sum())
+        self.ending: str | None = None
+
+    # --- the two functions ------------------------------------------------------------
+
+    def propose(self) -> Batch | None:
+        """One batch of all agents: a probe, the points of differences, or those of a step."""
+        if self.pending is None and self.ending is None:
+            x = self._points()
+            if self.network.any(not self.affords(x.shape[1]).all()):
+                self.ending = "budget"
+                return None
+            living = self.network.living[self.network.agents]
+            native = self.box.low + np.broadcast_to(x, (len(living), *x.shape[1:])) * self._edges
+            self.pending = Batch(np.flatnonzero(living), self.box.clip(native[living]))
+        return self.pending
+
+    def accept(self, values: Array) -> None:
+        """Take the losses of the last batch, and talk."""
+        assert self.pending is not None, "accept follows propose"
+        places, self.pending = self.pending.agents, None
+        self.evaluations[places] += values.shape[1]
+        of_all = np.full((len(self.evaluations), values.shape[1]), np.nan)
+        of_all[places] = values
+        getattr(self, f"_after_{self.phase}")(of_all)
+
+    @property
+    def points(self) -> Array:
+        """The point that all agents share."""
+        x = self.box.clip(self.box.low + self.x * self._edges)
+        return np.tile(x, (len(self.network.agents), 1))
+
+    @property
+    def losses(self) -> Array:
+        """Each agent's own loss there."""
+        return self.here
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it ended because the objective is too rough for it."""
+        return self.ending in ("noise", "kinks")
+
+    # --- the phases of a round ----------------------------------------------------------
+
+    def _points(self) -> Array:
+        """What is evaluated now, ``(a or 1, m, d)`` in the unit cube."""
+        if self.phase == "probe":
+            n = min(fd.DIRECTIONS, self.box.d)
+            draws = self.draws.normal("probe", self.round_, self.failures, n, self.box.d)
+            return fd.probe_points(self.x, draws)
+        if self.phase == "slopes":
+            return fd.points(self.x, self.step)
+        return self._trials()[None]
+
+    def _trials(self) -> Array:
+        """Where we are, and the shares of the step, ``(1 + shares, d)``."""
+        moves = np.concatenate([[0.0], SHARES])[:, None] * self.move
+        return np.clip(self.x + moves, 0.0, 1.0)
+
+    def _after_probe(self, values: Array) -> None:
+        found = fd.probe(values)
+        self.step = found.step
+        self.here = values[:, -1]
+        size = np.abs(values).max(axis=1)
+        own = np.stack([found.noise**2, found.slope_error**2, size], axis=1)
+        own[~np.isfinite(own)] = 0.0
+        noise, error, self.size = flood(self.network, self._gossip.average(own, 1e-3)).tolist()
+        self.value_noise = math.sqrt(max(noise, 0.0) / self.network.n)
+        self.slope_noise = math.sqrt(max(error, 0.0) / self.network.n)
+        self.since_probe = 0
+        self.phase = "slopes"
+
+    def _after_slopes(self, values: Array) -> None:
+        slope = fd.slopes(self.x, self.step, self.here, values)
+        start = slope if self._has_lost() else self.tracking + slope - self.slope
+        self.tracking = self._gossip.settle(start, TRUST)
+        self.slope = slope
+        before, self.gradient = self.gradient, flood(self.network, self.tracking)
+        if self.move.any():
+            self._learn_curvature(self.move, self.gradient - before)
+        self.move = self._direction()
+        self.phase = "line"
+
+    def _after_line(self, values: Array) -> None:
+        trials = self._trials()
+        self.here, there = values[:, 0], values[:, 1:]
+        gains, promised = self._gains(trials[1:] - self.x, there - self.here[:, None])
+        most = gains.max()
+        if most > 2 * self.value_noise:
+            chosen = int(np.argmax(gains >= most * (1 - 1e-12)))  # of equals the longest
+            self.move = trials[1 + chosen] - self.x
+            self.x, self.here = trials[1 + chosen], there[:, chosen]
+            self.failures = 0
+            self.phase = "slopes" if self.since_probe < REPROBE else "probe"
+        else:
+            self._fail(promised)
+        self.since_probe += 1
+        self.round_ += 1
+        self.network.round_ = self.round_ + 1
+
+    def _has_lost(self) -> bool:
+        """Whether agents have died since the last round: what the others track counts them."""
+        before, self.n_living = self.n_living, int(self.network.living.sum())
+        if self.n_living == before:
+            return False
+        if self.network.components.max() > 0:
+            self.ending = "parted"
+        return True
+
+    def _gains(self, moves: Array, rises: Array) -> tuple[Array, float]:
+        """By how much each move lowers the mean, and the most that the slope promises."""
+        promised = -(moves @ self.gradient)
+        unit = np.where(promised > 0, promised, np.inf)
+        bent = (rises - self.slope @ moves.T) / unit  # what is not linear
+        lost = ~np.isfinite(bent) & np.isfinite(self.here)[:, None]
+        bent = np.where(np.isfinite(bent), bent, 0.0)
+        gains = promised * (1 - flood(self.network, self._gossip.settle(bent, BENT_TRUST, 1.0)))
+        if self.network.any(bool(lost.any())):  # where some agent fails nobody goes
+            shares = self._gossip.average(lost.astype(float), 0.1 / self.network.n)
+            gains[flood(self.network, shares) > 0.5 / self.network.n] = -np.inf
+        return np.where(promised > 0, gains, -np.inf), float(promised.max())
+
+    def _fail(self, promised: float) -> None:
+        """Try once more with fresh curvature and a fresh step for differences, or end."""
+        self.failures += 1
+        self.hessian = None
+        self.move = np.zeros_like(self.x)
+        self.phase = "probe"
+        if self.failures < ATTEMPTS:
+            return
+        if promised > 10 * self.value_noise:
+            self.ending = "kinks"
+        elif self.value_noise * math.sqrt(self.network.n) > EXACT * EPSILON * self.size:
+            self.ending = "noise"
+        else:
+            self.ending = "converged"
+
+    # --- BFGS -----------------------------------------------------------------------------
+
+    def _direction(self) -> Array:
+        """The step of BFGS over the coordinates that no bound holds, not longer than allowed."""
+        g = self.gradient
+        held = ((self.x <= 0) & (g > 0)) | ((self.x >= 1) & (g < 0))
+        free = np.flatnonzero(~held)
+        move = np.zeros_like(g)
+        steepest = float(np.linalg.norm(g[free]))
+        if steepest == 0:
+            return move
+        if self.hessian is not None:
+            try:
+                factor = cho_factor(self.hessian[np.ix_(free, free)])
+                move[free] = -cho_solve(factor, g[free])
+            except np.linalg.LinAlgError:
+                self.hessian = None
+        if self.hessian is None:
+            move[free] = -g[free] / (self.scale or steepest / LONGEST)
+        return move * min(1.0, LONGEST / float(np.linalg.norm(move)))
+
+    def _learn_curvature(self, s: Array, y: Array) -> None:
+        """Update the Hessian from a step and what it changed in the slope."""
+        sy = float(s @ y)
+        length = float(np.linalg.norm(s))
+        if sy <= max(1e-10 * float(np.linalg.norm(y)), 2 * self.slope_noise) * length:
+            return  # no curvature, or none that can be told from noise
+        self.scale = float(y @ y) / sy
+        if self.hessian is None:
+            self.hessian = self.scale * np.eye(len(s))
+        hs = self.hessian @ s
+        self.hessian = self.hessian + np.outer(y, y) / sy - np.outer(hs, hs) / float(s @ hs)
