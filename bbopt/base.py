@@ -371,6 +371,10 @@ class Problem(ABC):
     ``evaluate`` gets the trial and the generator of its draws and returns a value, a list of
     values (one a repeat) or an :class:`~bbopt.Outcome`; it may be ``async def``. What it
     raises is recorded and survived.
+
+    Where the spec has ``examples``, ``trial.context["examples"]`` has the ids that the
+    evaluation is about, one a repeat, in the order of the values; an outcome's ``feedback`` is
+    all that a proposer of texts learns of each.
     """
 
     name: str = ""
@@ -378,7 +382,9 @@ class Problem(ABC):
     arguments: Mapping[str, Any] = MappingProxyType({})
     """What it was built with, by name."""
     block: int = 1
-    """How many repeats one call of ``evaluate`` takes; more than 1 where vectorised."""
+    """How many repeats one call of ``evaluate`` gets at most, as ``trial.repeats``.
+
+    With 1 it returns one value; set more where several are done at once."""
     needs_llm: bool = False
     """Whether it calls a language model; it is then evaluated in threads of this process."""
     llm: Any = None
@@ -388,7 +394,10 @@ class Problem(ABC):
     evaluate_array: Callable[[np.ndarray, int, np.random.Generator], np.ndarray] | None = None
     """``(x, agent, rng) -> (n,)`` values of ``(n, d)`` native points, for whole rounds."""
     propose: Callable[[Params, Sequence[Any], np.random.Generator], Params] | None = None
-    """``(params, feedback, rng) -> params``: its own mutation, in place of a language model."""
+    """``(params, feedback, rng) -> params``: its own mutation, in place of a language model.
+
+    ``feedback`` has what each evaluation of the parent said, a text or a mapping of texts, and
+    may end with ``{"summary": text}``. What it raises costs that proposal alone."""
 
     @property
     @abstractmethod

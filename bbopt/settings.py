@@ -25,6 +25,7 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
+    stands_for: str = "",
 ) -> Any:
     """A field of a settings dataclass.
 
@@ -38,10 +39,18 @@ def setting(
         Inclusive range of a number.
     choices : tuple, optional
         The only values allowed.
+    stands_for : str, optional
+        What a default of None comes to, in words.
     """
     return field(
         default=default,
-        metadata={"meaning": meaning, "low": low, "high": high, "choices": choices},
+        metadata={
+            "meaning": meaning,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "stands_for": stands_for,
+        },
     )
 
 
@@ -67,13 +76,17 @@ def build(settings_class: type[Any], given: Mapping[str, Any], owner: str) -> An
 
 
 def describe(settings_class: type[Any]) -> list[dict[str, Any]]:
-    """Name, type, default, range and meaning of every setting, as JSON values."""
+    """Name, type, default, range and meaning of every setting, as JSON values.
+
+    ``stands_for`` says what a default of None comes to, where that is known before a run.
+    """
     hints = typing.get_type_hints(settings_class)
     return [
         {
             "name": f.name,
             "type": _type_name(hints[f.name]),
             "default": None if f.default is MISSING else f.default,
+            "stands_for": f.metadata.get("stands_for", ""),
             "allowed": _allowed(f.metadata),
             "meaning": f.metadata.get("meaning", ""),
         }

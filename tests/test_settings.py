@@ -93,6 +93,7 @@ def test_the_description_lists_every_setting_with_type_default_range_and_meaning
         "name": "population",
         "type": "int | None",
         "default": None,
+        "stands_for": "",
         "allowed": "[2, inf]",
         "meaning": "Size of a generation.",
     }

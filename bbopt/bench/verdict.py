@@ -27,11 +27,13 @@ def add_verdict(page: Page, comparison: Comparison, look: Mapping[str, Look]) ->
     page.heading("Verdict")
     if len(order) > 1:
         first, second = order[:2]
+        n_best, n_close = placed[first]
         page.paragraph(
             f"{method_name(first, look)} has the best mean rank, {ranks[first].mean:.2f} of "
-            f"{len(order)}. It is the best method, or no worse than the best, on "
-            f"{sum(placed[first])} of {count(len(tasks), 'problem')}. "
-            + _certainty(comparison.lead(first, second), method_name(second, look)),
+            f"{len(order)}. By its mean, it is the best on {n_best} and no worse than the best on "
+            f"{n_close} more of {count(len(tasks), 'problem')}. "
+            + _certainty(comparison.lead(first, second), method_name(second, look))
+            + _other_leader({method: placed[method][0] for method in order}, look),
             "lead",
         )
     page.table(
@@ -46,7 +48,9 @@ def add_verdict(page: Page, comparison: Comparison, look: Mapping[str, Look]) ->
             ]
             for method in order
         ],
-        "Rank 1 is best; over all problems and seeds, at the end of the budget.",
+        "Rank 1 is best; over all problems and seeds, at the end of the budget. Best, no worse: on "
+        "how many problems, by the mean over the seeds, as the next table has it. A rank counts "
+        "how often a method is ahead, a mean by how much: they may favour different methods.",
     )
     page.table(
         ["Problem", *(method_name(method, look) for method in order)],
@@ -74,6 +78,17 @@ def _certainty(lead: Estimate | None, second: str) -> str:
     if lead.reaches_zero:
         return f"Its lead over {second} is not certain: {by} in rank."
     return f"It leads {second} by {by} in rank."
+
+
+def _other_leader(n_best: Mapping[str, int], look: Mapping[str, Look]) -> str:
+    """A sentence on who is the best most often, where that is not the first of ``n_best``."""
+    most = max(n_best, key=lambda method: n_best[method])
+    if n_best[most] == n_best[next(iter(n_best))]:
+        return ""
+    return (
+        f" By means, {method_name(most, look)} is the best most often: on "
+        f"{count(n_best[most], 'problem')}."
+    )
 
 
 def _task_name(task: Task) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,8 @@ def _describe_optimizer(name: str, cls: type[Optimizer]) -> None:
 
 
 def _setting(row: dict[str, Any]) -> list[str]:
-    return [f"  {row['name']}", row["type"], repr(row["default"]), row["allowed"], row["meaning"]]
+    default = row["stands_for"] or repr(row["default"])
+    return [f"  {row['name']}", row["type"], default, row["allowed"], row["meaning"]]
 
 
 def _kinds(cls: type[Optimizer]) -> str:
@@ -155,9 +157,11 @@ def _kinds(cls: type[Optimizer]) -> str:
 
 
 def _doc(thing: Any) -> str:
+    """The docstring, without marks of markup."""
     from inspect import getdoc
 
-    return getdoc(thing) or "(no description)"
+    text = getdoc(thing) or "(no description)"
+    return re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "")
 
 
 def _first_line(thing: Any) -> str:

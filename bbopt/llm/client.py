@@ -24,7 +24,9 @@ class Client:
     Parameters
     ----------
     backend : Backend or Recording or None
-        What answers the roles that ``roles`` does not name; nothing where None.
+        What answers the roles that ``roles`` does not name: a :class:`Server`, the
+        :class:`Embedded` model, a :class:`Recording`, or any :class:`Backend`; nothing where
+        None.
     roles : mapping of str to Backend or Recording or None
         Other models for some of the roles proposer, summarizer, guide and judge.
     failures : int

@@ -81,7 +81,11 @@ class Tally:
 
 @register_optimizer("polca")
 class Polca(Optimizer):
-    """POLCA; see the module, and :class:`bbopt.Optimizer` for the arguments."""
+    """Search from what evaluations say, with a memory of all of them, for texts above all.
+
+    POLCA (arXiv 2603.14769) with the departures that won in measurements; ``variant="paper"``
+    is the published method.
+    """
 
     kinds = frozenset({"text", "float", "int", "categorical"})
     asks_initial = True

@@ -48,23 +48,34 @@ EXACT: dict[str, Any] = {"prior": 0.0}
 """What is different where evaluations are deterministic: values are exact as they are."""
 
 
+def _by_variant(name: str, meaning: str, **limits: Any) -> Any:
+    """A setting that the variant decides where it is None."""
+    ours, paper = (VARIANTS[variant][name] for variant in ("bbopt", "paper"))
+    if ours is None:
+        ours = "{} to {}".format(*MINIBATCH)
+    both = f"{ours}" if ours == paper else f"{ours} (paper: {paper})"
+    return setting(None, meaning, stands_for=both, **limits)
+
+
 @dataclass(frozen=True)
 class PolcaSettings:
-    """Settings of ``polca``; None is what the variant has."""
+    """Settings of ``polca``; None is what the variant has (:data:`VARIANTS`)."""
 
     variant: str = setting(
         "bbopt", "what the settings left out stand for", choices=("bbopt", "paper")
     )
-    n_parents: int | None = setting(None, "k: candidates proposed from in a round", low=1)
-    minibatch: int | None = setting(
-        None,
+    n_parents: int | None = _by_variant(
+        "n_parents", "k: candidates proposed from in a round", low=1
+    )
+    minibatch: int | None = _by_variant(
+        "minibatch",
         "m: evaluations of a candidate in a round; by default 2, up to 32 where language-model "
         "calls are scarcer than evaluations",
         low=1,
     )
     n_proposals: int = setting(1, "p: proposals from a parent and minibatch", low=1)
-    epsilon: float | None = setting(
-        None, "ε: proposals within that distance of a known candidate are refused", low=0.0
+    epsilon: float | None = _by_variant(
+        "epsilon", "ε: proposals within that distance of a known candidate are refused", low=0.0
     )
     distance: str | Callable[..., Any] = setting(  # noqa: RUF009
         "ngrams",
@@ -76,19 +87,26 @@ class PolcaSettings:
         "how parents are chosen: 'priority', 'pareto' (best at some example), or a callable "
         "(memory, k, free, rng) -> candidates",
     )
-    ucb_scale: float | None = setting(
-        None, "c: width of the confidence bound, in sds of one evaluation; 0: the mean", low=0.0
+    ucb_scale: float | None = _by_variant(
+        "ucb_scale",
+        "c: width of the confidence bound, in sds of one evaluation; 0: the mean",
+        low=0.0,
     )
-    prior: float | None = setting(
-        None, "w: evaluations with its parent's mean that count beside a candidate's own", low=0.0
+    prior: float | None = _by_variant(
+        "prior",
+        "w: evaluations with its parent's mean that count beside a candidate's own",
+        low=0.0,
     )
-    evaluate_again: bool | None = setting(
-        None, "evaluate the candidate that a refused proposal was close to, one a round"
+    evaluate_again: bool | None = _by_variant(
+        "evaluate_again", "evaluate the candidate that a refused proposal was close to, one a round"
     )
-    reserve: bool | None = setting(
-        None, "keep the last of the k places for the candidate evaluated least"
+    reserve: bool | None = _by_variant(
+        "reserve", "keep the last of the k places for the candidate evaluated least"
     )
     summary: bool = setting(True, "show every proposer a summary of all that was seen")
-    summarize_after: int | None = setting(
-        None, "candidates not read yet after which the summary is written anew", low=1, high=5
+    summarize_after: int | None = _by_variant(
+        "summarize_after",
+        "candidates not read yet after which the summary is written anew",
+        low=1,
+        high=5,
     )

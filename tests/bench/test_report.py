@@ -145,8 +145,28 @@ def test_the_verdict_comes_first_and_says_how_sure_it_is(page):
     text = Reader(page).text
     assert text.index("Verdict") < text.index("Progress")
     assert "random has the best mean rank, 1.00 of 9." in text
-    assert "on 2 of 2 problems. It leads family: m0 by 1.00 [1, 1] in rank." in text
+    said = "it is the best on 2 and no worse than the best on 0 more of 2 problems."
+    assert f"{said} It leads family: m0 by 1.00 [1, 1] in rank." in text
     assert "With 3 runs a method, such intervals come out too short" in text
+
+
+def test_a_method_that_is_ahead_more_often_by_means_is_named_beside_that_of_the_best_rank(
+    make_record,
+):
+    """a wins two seeds of three everywhere, and loses the third by far on all but one problem."""
+    lost = {"p0": 9.0, "p1": 9.0, "p2": 2.5}
+    records = [
+        make_record(method, seed, [(1, 10.0), (5, end)], problem=problem)
+        for problem in lost
+        for method, ends in {"a": (1.0, 1.0, lost[problem]), "b": (2.0, 2.0, 2.0)}.items()
+        for seed, end in enumerate(ends)
+    ]
+    text = Reader(page_of(records)).text
+    assert "a has the best mean rank" in text
+    assert "it is the best on 1 and no worse than the best on 2 more of 3 problems" in text
+    assert "By means, b is the best most often: on 2 problems." in text
+    some = [record for record in records if record.cell.problem_label == "p2"]
+    assert "By means, b" not in Reader(page_of(some)).text
 
 
 def test_values_to_be_maximised_are_shown_with_their_own_sign(page):

@@ -1,6 +1,9 @@
+import re
+
 import pytest
 
 from bbopt import registry
+from bbopt.polca.settings import VARIANTS
 from bbopt.settings import describe
 
 
@@ -81,3 +84,23 @@ def test_an_unknown_name_gets_the_nearest_ones(bbopt, words, said):
 def test_cite_prints_bibtex(bbopt):
     assert bbopt("cite").stdout.startswith("@")
     assert "joe2008sobol" in bbopt("cite", "sobol").stdout
+
+
+def test_settings_that_a_variant_decides_show_what_that_is(bbopt):
+    lines = bbopt("optimizers", "polca").stdout.splitlines()
+    for name, ours in VARIANTS["bbopt"].items():
+        if name != "confirm":
+            (line,) = [one for one in lines if one.startswith(f"  {name} ")]
+            default = re.split(r"  +", line.strip())[2]
+            paper = VARIANTS["paper"][name]
+            shown = "2 to 32" if ours is None else str(ours)
+            assert default == (shown if paper == ours else f"{shown} (paper: {paper})")
+
+
+def test_no_markup_is_shown(bbopt):
+    texts = [
+        bbopt(*words).stdout for words in (["optimizers"], ["problems"], ["optimizers", "cma"])
+    ]
+    texts += [bbopt("optimizers", "gp:ucb").stdout, bbopt("problems", "text/rulebook").stdout]
+    assert not [line for text in texts for line in text.splitlines() if "`" in line]
+    assert "(log-uniformly where log)" in texts[0]
