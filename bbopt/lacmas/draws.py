@@ -60,7 +60,7 @@ class Draws:
     def _draw(
         self, kind: str, purpose: str, round_: int, step: int, shape: tuple[int, ...]
     ) -> Array:
-        parts = []
+        parts: list[Array] = []
         for unit in self._units:
             counter = [0, crc32(purpose.encode()), step, round_]  # the first word counts the draws
             bits = np.random.Philox(key=[self._seed, unit], counter=counter)

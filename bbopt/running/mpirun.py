@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from bbopt.errors import UsageError, require
+from bbopt.running.ranks import Ranks, outlives_deaths
 
 T = TypeVar("T")
 
@@ -35,12 +36,14 @@ def communicator() -> Any:
     MissingExtra
         If mpi4py is not installed.
     """
+    if outlives_deaths():  # else Open MPI warns of its default, which reorders: of no use here
+        os.environ.setdefault("OMPI_MCA_topo", "basic")
     return require("mpi4py.MPI", extra="swarm", needed_by="a run under mpirun").COMM_WORLD
 
 
-def together(work: Callable[[Any], T]) -> T:
-    """Run ``work(comm)`` on every rank; an error on any of them ends all, with one message."""
-    comm = communicator()
+def together(work: Callable[[Ranks], T]) -> T:
+    """Run ``work(ranks)`` on every rank; an error on any of them ends all, with one message."""
+    comm = Ranks(communicator())
     try:
         return work(comm)
     except Exception as error:
