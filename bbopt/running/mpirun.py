@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from bbopt.errors import UsageError, require
-from bbopt.running.ranks import Ranks, outlives_deaths
+from bbopt.running.ranks import Ranks
 
 T = TypeVar("T")
 
@@ -36,8 +36,6 @@ def communicator() -> Any:
     MissingExtra
         If mpi4py is not installed.
     """
-    if outlives_deaths():  # else Open MPI warns of its default, which reorders: of no use here
-        os.environ.setdefault("OMPI_MCA_topo", "basic")
     return require("mpi4py.MPI", extra="swarm", needed_by="a run under mpirun").COMM_WORLD
 
 
