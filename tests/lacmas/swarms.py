@@ -2,11 +2,13 @@
 
 import numpy as np
 
+import bbopt
 from bbopt.lacmas import guides, topology, weights
 from bbopt.lacmas.draws import Draws
 from bbopt.lacmas.masoie import Masoie, SwarmSettings
 from bbopt.lacmas.network import Network
 from bbopt.lacmas.search import Box
+from bbopt.spec import Agents
 
 
 def network(graph="ring", n=6):
@@ -44,3 +46,47 @@ def play(search, f, rounds=None):
         values = [f(x, i) for i, x in zip(ids, batch.x, strict=True)]
         search.accept(np.array(values).reshape(batch.x.shape[:2]))
     return batches
+
+
+class Costs(bbopt.Problem):
+    """The bowls as a problem: agents on a ring, each knowing the cost of its own."""
+
+    name = "costs"
+
+    def __init__(self, n=6, d=3, direction="minimize", broken=()):
+        self.bowls, self.direction, self.broken = Bowls(n, d), direction, broken
+        self.calls = 0
+
+    @property
+    def spec(self):
+        n, d = self.bowls.targets.shape
+        edges = topology.build("ring", n).edges
+        return bbopt.Spec(
+            space=bbopt.Space({f"x{j}": bbopt.Float(-5, 5) for j in range(d)}),
+            direction=self.direction,
+            agents=Agents(n, tuple((int(i), int(j), 1 / 3) for i, j in edges)),
+        )
+
+    @property
+    def optimum(self):
+        return self._sign * np.mean(
+            [self.bowls(self.bowls.targets.mean(axis=0), i) for i in range(len(self.bowls.targets))]
+        )
+
+    @property
+    def _sign(self):
+        return 1 if self.direction == "minimize" else -1
+
+    def evaluate(self, trial, rng):
+        x = np.array([list(trial.params.values())])
+        return float(self.evaluate_array(x, trial.context["agent"], rng)[0])
+
+    def evaluate_array(self, x, agent, rng):
+        self.calls += len(x)
+        values = self._sign * self.bowls(x, agent)
+        return np.full(len(x), np.nan) if agent in self.broken else values
+
+    def truth(self, params):
+        x = np.array([list(params.values())])
+        n = len(self.bowls.targets)
+        return self._sign * float(np.mean([self.bowls(x, i)[0] for i in range(n)]))

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from tests.lacmas.swarms import Bowls, box, masoie, network, play
 
 from bbopt.lacmas.network import Network
+from tests.lacmas.swarms import Bowls, box, masoie, network, play
 
 
 def test_swarms_agree_on_a_point_that_is_better_for_the_sum_than_what_any_wants_alone():

@@ -1,0 +1,132 @@
+"""Two skins over one search: whole rounds, and ask/tell."""
+
+import numpy as np
+import pytest
+
+import bbopt
+from bbopt.testing.driving import through_files
+from tests.lacmas.swarms import Costs
+
+VARIANTS = ("hybrid", "swarm", "masoie", "ccsa-des")
+
+
+def optimizer(problem, seed=3, **settings):
+    return bbopt.optimizer("lacmas", problem.spec, seed=seed, **{"particles": 12} | settings)
+
+
+def solved(problem, budget, **settings):
+    return bbopt.run(problem, optimizer(problem, **settings), budget)
+
+
+def told(problem, method, budget, steps=None):
+    """Ask and tell until nothing more is asked, or for so many steps."""
+    rng = np.random.default_rng(0)
+    left, step = budget, 0
+    while steps is None or step < steps:
+        trials = method.ask(7, bbopt.Budget(evaluations=left))
+        if not trials:
+            break
+        for trial in reversed(trials):
+            method.tell(trial, problem.evaluate(trial, rng))
+            left -= 1
+        step += 1
+    return method
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_whole_rounds_and_ask_tell_give_the_same_numbers(variant):
+    problem = Costs()
+    by_rounds = solved(problem, 3000, variant=variant)
+    by_trials = told(problem, optimizer(problem, variant=variant), 3000)
+    assert by_trials.best == by_rounds.best
+    assert by_trials.diagnostics() == by_rounds.diagnostics
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_query_is_counted_and_the_budget_is_shared_out_equally(variant):
+    problem = Costs()
+    result = solved(problem, 3001, variant=variant)
+    assert result.spent.evaluations == problem.calls <= 3000
+    assert result.rounds[-1]["evaluations"] <= 3000 - 6  # one each is kept for the end
+
+
+def test_the_value_is_the_mean_over_agents_at_the_point_they_agree_on():
+    problem = Costs()
+    result = solved(problem, 3000)
+    assert result.best.value == pytest.approx(problem.truth(result.best.params), rel=1e-12)
+    assert result.true_value == pytest.approx(result.best.value, rel=1e-12)
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_default_finds_the_optimum_of_the_sum(direction):
+    problem = Costs(direction=direction)
+    result = solved(problem, 6000)
+    assert result.best.value == pytest.approx(problem.optimum, rel=1e-9)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("steps", [1, 11, 60, 150])
+def test_ask_tell_continues_from_a_state_as_if_nothing_had_been(variant, steps, tmp_path):
+    problem = Costs()
+    unbroken = told(problem, optimizer(problem, variant=variant), 3000)
+    first = told(problem, optimizer(problem, variant=variant), 3000, steps=steps)
+    second = optimizer(problem, variant=variant)
+    second.load_state_dict(through_files(first.state_dict()))
+    spent = steps * 7
+    assert told(problem, second, 3000 - spent).best == unbroken.best
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_rounds_continue_from_a_snapshot_as_if_nothing_had_been(variant, tmp_path, monkeypatch):
+    from bbopt.running.snapshot import Snapshots
+
+    monkeypatch.setattr(Snapshots, "is_due", property(lambda self: True))
+    problem = Costs()
+    unbroken = solved(problem, 3000, variant=variant)
+    storage = str(tmp_path / "runs.journal")
+
+    def stop(trial, *rest):
+        raise KeyboardInterrupt
+
+    class Dies(Costs):
+        def evaluate_array(self, x, agent, rng):
+            if self.calls > 1500:
+                raise KeyboardInterrupt
+            return super().evaluate_array(x, agent, rng)
+
+    options = {"storage": storage, "name": "swarm"}
+    with pytest.raises(KeyboardInterrupt):
+        bbopt.run(Dies(), optimizer(problem, variant=variant), 3000, **options)
+    again = bbopt.run(problem, optimizer(problem, variant=variant), 3000, resume=True, **options)
+    assert again.best == unbroken.best
+    assert list(again.rounds) == list(unbroken.rounds)
+
+
+def test_the_spaces_initial_is_every_agents_first_particle():
+    problem = Costs()
+    space = bbopt.Space({"x": bbopt.Float(-5, 5, initial=1.5), "k": bbopt.Int(1, 9, initial=4)})
+    spec = bbopt.Spec(space=space, agents=problem.spec.agents)
+    trials = bbopt.optimizer("lacmas", spec, particles=12).ask(72)
+    first = [trial.params for trial in trials if trial.params == {"x": 1.5, "k": 4}]
+    assert len(first) == 6
+
+
+def test_an_agent_that_never_answers_costs_only_its_own_part_of_the_value(caplog):
+    problem = Costs(broken=(2,))
+    result = solved(problem, 3000, variant="swarm")
+    x = np.array([list(result.best.params.values())])
+    others = [problem.bowls(x, i)[0] for i in range(6) if i != 2]
+    assert result.best.value == pytest.approx(np.mean(others))
+    assert "none came of 2" in caplog.text
+
+
+def test_where_no_agent_ever_answers_there_is_no_best():
+    problem = Costs(broken=range(6))
+    assert solved(problem, 1000).best is None
+
+
+def test_a_budget_too_small_for_a_round_still_ends_with_a_value():
+    problem = Costs()
+    result = solved(problem, 6 * 3)
+    assert result.best is not None
+    assert problem.calls <= 18
