@@ -61,7 +61,9 @@ def test_a_server_that_fails_is_a_failure_with_its_reason(bbopt, server) -> None
     server.script = ["401"]
     result = bbopt("llm", "check", "--llm", "openai:gpt-x")
     assert result.exit_code == 1
-    assert fields(result.stdout)["problem"] == "Error code: 401 - this is a 401"
+    assert fields(result.stdout)["problem"] == (
+        "the key is refused (check OPENAI_API_KEY): Error code: 401 - this is a 401"
+    )
 
 
 def test_a_count_that_is_ours_is_called_so(bbopt, server) -> None:

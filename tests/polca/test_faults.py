@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import bbopt
 from bbopt.llm import Client, Price
 from bbopt.llm.server import Server
+from bbopt.polca.proposer import MAX_UNUSABLE
 from bbopt.testing import HostileServer, ScriptedLLM
 from bbopt.testing.llm import BEHAVIOURS, Script
 from tests.polca.toys import Stairs, climbing, level_of, text_of
@@ -165,8 +166,11 @@ def test_no_sequence_of_faults_breaks_the_books_or_a_budget(
         assert llm.ledger.total.tokens <= tokens
         is_down = not llm.is_available
     assert result.best is not None
-    assert result.stop_reason in ("evaluations", "llm_calls", "tokens", "llm")
+    assert result.stop_reason in ("evaluations", "llm_calls", "tokens", "llm", "proposer")
     assert (result.stop_reason == "llm") <= is_down
+    if result.stop_reason == "proposer":  # twenty, and not one was usable
+        assert result.diagnostics["unusable_proposals"] == result.diagnostics["proposals"]
+        assert llm.ledger.total.calls >= MAX_UNUSABLE
 
 
 # --- a server that dies --------------------------------------------------------------
