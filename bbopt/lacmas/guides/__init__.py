@@ -14,6 +14,7 @@ from bbopt.lacmas.guides.bandit import Bandit
 from bbopt.lacmas.guides.base import Advice, Context, Guide, GuideSettings
 from bbopt.lacmas.guides.fixed import Fixed, NoGuide
 from bbopt.lacmas.guides.imitation import Imitation
+from bbopt.lacmas.guides.llm import LLMGuide
 from bbopt.lacmas.guides.rules import Rules
 from bbopt.lacmas.network import Network
 
@@ -26,7 +27,7 @@ _GUIDES: dict[str, type[Guide]] = {
     "imitation": Imitation,
     "bandit": Bandit,
 }
-NAMES = tuple(_GUIDES)
+NAMES = (*_GUIDES, "llm")
 """What :func:`make` knows."""
 
 
@@ -49,4 +50,8 @@ def make(
     UsageError
         If there is no guide of that name.
     """
-    return _GUIDES[checks.one_of("guide", name, NAMES)](network, draws, settings)
+    if checks.one_of("guide", name, NAMES) == "llm":
+        if llm is not None and "guide" in llm.roles:
+            return LLMGuide(network, draws, settings, llm)
+        name = "rules"
+    return _GUIDES[name](network, draws, settings)

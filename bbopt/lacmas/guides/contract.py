@@ -51,9 +51,9 @@ def least_coefficient(interval: Ints, least: float) -> Array:
 
 
 def guarded(values: Array, floor: Array, range_: tuple[float, float]) -> Array:
-    """Coefficients raised to ``floor``, as far as their range allows."""
-    low, high = range_[0], min(range_[1], STILL_STABLE)
-    return np.clip(np.maximum(values, floor), min(low, high), high)
+    """Coefficients raised to ``floor``, not beyond 1, which is MASOIE, nor out of their range."""
+    high = min(range_[1], STILL_STABLE)
+    return np.minimum(np.maximum(values, np.minimum(floor, min(1.0, high))), high)
 
 
 def wishes(wanted: Array, now: Array, rows: Ints, mass: Array) -> Array:
