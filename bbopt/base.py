@@ -112,6 +112,9 @@ class Optimizer(ABC):
         self.proposer = proposer
         self.next_number = 0
         """The number of the next trial; a run sets it where it numbered trials itself."""
+        self.evaluations_ask = False
+        """Whether evaluations ask language models, too: then they spend the same budget of calls.
+        A run sets it where the problem says so; an outcome with ``usage`` does, too."""
         self.gave_up: str | None = None
         """Why the last ask gave nothing, where there was more to propose: a stop reason."""
         self._check_spec()
@@ -193,6 +196,7 @@ class Optimizer(ABC):
             key = self.space.key
             moved = asked is not None and key(trial.params) != key(asked.params)
         self._is_fresh = False
+        self.evaluations_ask |= outcome.usage.llm_calls > 0
         if self._events is not None:
             self._events.append(("tell", trial, outcome))
         losses = outcome if self.spec.sign > 0 else outcome.negated()
@@ -239,6 +243,7 @@ class Optimizer(ABC):
             return state | {"events": [_event_to_json(event) for event in self._events]}
         return state | {
             "first_asked": self._first_asked,
+            "evaluations_ask": self.evaluations_ask,
             "pending": [trial.to_json() for trial in self.pending],
             "archive": self._archive.to_state(),
             "method": copy.deepcopy(self._state()),
@@ -268,6 +273,7 @@ class Optimizer(ABC):
             self.next_number = state["next_number"]
             return
         self.next_number, self._first_asked = state["next_number"], state["first_asked"]
+        self.evaluations_ask |= state.get("evaluations_ask", False)
         trials = [Trial.from_json(data) for data in state["pending"]]
         self._pending = {trial.number: trial for trial in trials}  # type: ignore[misc]
         self._archive = Archive.from_state(
@@ -386,7 +392,10 @@ class Problem(ABC):
 
     With 1 it returns one value; set more where several are done at once."""
     needs_llm: bool = False
-    """Whether it calls a language model; it is then evaluated in threads of this process."""
+    """Whether it calls a language model; it is then evaluated in threads of this process.
+
+    Its calls count against the run's budget: an outcome says in ``usage`` what it took, so that
+    calls can be kept for the evaluations that confirm the result."""
     llm: Any = None
     """The :class:`bbopt.llm.Client` that it calls; set by the run where it is None."""
     optimum: float | None = None

@@ -122,6 +122,14 @@ class Usage:
             self.llm_calls + other.llm_calls, self.tokens + other.tokens, self.cost + other.cost
         )
 
+    def at_least(self, other: Usage) -> Usage:
+        """The greater of both, axis by axis."""
+        return Usage(
+            max(self.llm_calls, other.llm_calls),
+            max(self.tokens, other.tokens),
+            max(self.cost, other.cost),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """JSON values, the keyword arguments of this class."""
         return {"llm_calls": self.llm_calls, "tokens": self.tokens, "cost": self.cost}

@@ -36,6 +36,7 @@ CREATE TABLE charges (
   estimated INTEGER NOT NULL
 );
 """
+_RUN = "ALTER TABLE charges ADD COLUMN run TEXT NOT NULL DEFAULT ''"  # early files have none
 _CHARGE = tuple(Charge.__dataclass_fields__)
 
 
@@ -48,6 +49,8 @@ class Cache:
         Made if it is not there, with its folder.
     read_only : bool
         Only to read a file that is there; it may lie where nothing can be written.
+    run : str
+        Whose charges these are: several studies of one storage share a file.
 
     Raises
     ------
@@ -55,8 +58,8 @@ class Cache:
         If the file cannot be opened, read or written, or is something else.
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, read_only: bool = False, run: str = "") -> None:
+        self.path, self._run = Path(path), run
         if read_only and not self.path.is_file():
             raise StorageError(f"{self.path}: no such recording")
         self._lock = threading.RLock()
@@ -114,17 +117,24 @@ class Cache:
             self._file.execute("PRAGMA synchronous=NORMAL")
 
     def totals(self) -> dict[str, Charge]:
-        """What each role has been charged, requests that a kill interrupted included."""
+        """What each role has been charged, requests that a kill interrupted included.
+
+        A charge of which an early file does not say whose it is counts for every run.
+        """
         sums = ", ".join(f"SUM({name})" for name in _CHARGE)
-        rows = self._all(f"SELECT role, {sums} FROM charges GROUP BY role")
+        query = f"SELECT role, {sums} FROM charges"
+        if self._says_whose():
+            rows = self._all(f"{query} WHERE run IN ('', ?) GROUP BY role", (self._run,))
+        else:
+            rows = self._all(f"{query} GROUP BY role")
         return {role: Charge(*numbers) for role, *numbers in rows}
 
     def open_entry(self, role: str, charge: Charge) -> int:
         """Write down a charge, such as the most that a call can cost; its number."""
-        names = ", ".join(("role", *_CHARGE))
-        marks = ", ".join("?" * (1 + len(_CHARGE)))
+        names = ", ".join(("run", "role", *_CHARGE))
+        marks = ", ".join("?" * (2 + len(_CHARGE)))
         query = f"INSERT INTO charges ({names}) VALUES ({marks})"
-        return self._write(query, (role, *_numbers(charge)))
+        return self._write(query, (self._run, role, *_numbers(charge)))
 
     def close_entry(self, entry: int, charge: Charge) -> None:
         """Replace what was written by what the call did cost."""
@@ -144,8 +154,14 @@ class Cache:
                 for statement in _TABLES.split(";")[:-1]:
                     self._file.execute(statement)
                 self._file.execute(f"PRAGMA user_version={FORMAT}")
+                version = FORMAT
+            if version == FORMAT and not self._says_whose():
+                self._file.execute(_RUN)
             self._file.execute("COMMIT")
         self._check_format()
+
+    def _says_whose(self) -> bool:
+        return "run" in {column[1] for column in self._all("PRAGMA table_info(charges)")}
 
     def _check_format(self) -> None:
         [[version]] = self._all("PRAGMA user_version")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -151,11 +151,12 @@ class Client:
         self.full = reply.full
         return reply
 
-    def record(self, path: str | Path) -> None:
+    def record(self, path: str | Path, *, run: str = "") -> None:
         """Record every reply into a file, and answer from it what is in it already.
 
-        The ledger goes on from what the file says was spent. A recorded failure is answered
-        only under :meth:`replay_only`; otherwise its request is made again.
+        The ledger goes on from what the file says that ``run`` had spent: runs that have names
+        can share a file. A recorded failure is answered only under :meth:`replay_only`;
+        otherwise its request is made again.
 
         Raises
         ------
@@ -166,9 +167,14 @@ class Client:
         """
         if self._cache is not None:
             raise UsageError(f"this client records into {self._cache.path} already")
-        cache = Cache(path)
+        cache = Cache(path, run=run)
         self.ledger.keep_in(cache)
         self._cache = cache
+
+    def hang_up(self, roles: Collection[str]) -> None:
+        """Send nothing more for these roles, until this is called with others, or with none."""
+        for line in self._lines.values():
+            line.silent = frozenset(roles)
 
     @contextmanager
     def replay_only(self) -> Iterator[None]:

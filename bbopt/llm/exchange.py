@@ -162,6 +162,9 @@ NO_ROOM = "the budget has no room for the request: "
 """The error of a request that was refused for want of what follows, an axis of the budget."""
 
 
+INTERRUPTED = "interrupted: nothing more is asked"
+"""The error of a request that was not sent as the run was interrupted."""
+
 KEY_REFUSED = "the key is refused (check OPENAI_API_KEY)"
 """How the error of a request starts whose key the server did not take."""
 

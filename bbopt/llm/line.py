@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 from bbopt.llm.breaker import Breaker
-from bbopt.llm.exchange import NO_ROOM, Answer, Backend, Reply, Request
+from bbopt.llm.exchange import INTERRUPTED, NO_ROOM, Answer, Backend, Reply, Request
 from bbopt.llm.ledger import Charge, Ledger, Reservation
 from bbopt.llm.parse import read_json
 from bbopt.trial import NO_USAGE, Usage
@@ -39,6 +39,8 @@ class Line:
         self.max_concurrent = backend.max_concurrent
         self._turn = threading.BoundedSemaphore(backend.max_concurrent)
         self._breaker = Breaker(str(backend), failures, cool_down)
+        self.silent: frozenset[str] = frozenset()
+        """The roles for which nothing more is sent."""
 
     @property
     def is_down(self) -> bool:
@@ -76,6 +78,9 @@ class Line:
                 problem = self._breaker.admit(until)
                 if problem is not None:
                     return Answer(error=problem), usage, latency
+                if request.role in self.silent:
+                    self._breaker.withdraw()
+                    return Answer(error=INTERRUPTED), usage, latency
                 reservation = self._ledger.reserve(request)
                 if isinstance(reservation, str):
                     self._breaker.withdraw()

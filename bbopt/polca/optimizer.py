@@ -200,7 +200,7 @@ class Polca(Optimizer):
         if not parents:
             return False
         number = self._course.round
-        m = self._rule["minibatch"] or affordable(left)
+        m = self._rule["minibatch"] or affordable(left, self.evaluations_ask)
         batches = [self._minibatch(m) for _ in range(self._rule["n_parents"] // len(parents) or 1)]
         pairs = [Pair(parent, batch, m) for batch in batches for parent in parents]
         self._course.round += 1
@@ -318,9 +318,10 @@ class Polca(Optimizer):
         ]
         proposals = self._propose(requests)
         self._usage = sum((p.usage for p in proposals), self._usage)
-        if all(p.is_outage for p in proposals):
-            self.gave_up = "llm"
-            logger.warning("no proposal: %s", proposals[0].error)
+        missed = [p for p in proposals if p.is_outage]
+        if len(missed) == len(proposals) or not all(p.is_full for p in missed):
+            self.gave_up = "llm"  # what came is recorded: to ask again is free
+            logger.warning("no proposal: %s", missed[0].error)
             return False
         course.draw += len(requests)
         self._course, this.has_proposed = course, True
@@ -451,14 +452,15 @@ class Polca(Optimizer):
         self._usage = Usage(**state["usage"])
 
 
-def affordable(left: Budget) -> int:
+def affordable(left: Budget, evaluations_ask: bool = False) -> int:
     """How many evaluations of a candidate in a round a budget has room for.
 
     A proposal costs two minibatches, its parent's and its own: where language-model calls are
-    dearer than evaluations, both axes are to run out together.
+    dearer than evaluations, both axes are to run out together. Where evaluations take calls,
+    too, large minibatches would leave none for proposals.
     """
     fewest, most = MINIBATCH
-    if left.llm_calls is None:
+    if left.llm_calls is None or evaluations_ask:
         return fewest
     if left.evaluations is None:
         return most

@@ -90,7 +90,10 @@ class Proposal:
     error : str or None
         Why not.
     is_outage : bool
-        Whether nobody was asked, as the server is down or the budget has no room.
+        Whether nobody was asked, as the server is down or the budget has no room, or the run
+        was interrupted.
+    is_full : bool
+        Whether that is for want of room in the budget.
     usage : Usage
         What it took.
     """
@@ -98,6 +101,7 @@ class Proposal:
     params: Params | None
     error: str | None = None
     is_outage: bool = False
+    is_full: bool = False
     usage: Usage = NO_USAGE
 
 
@@ -201,8 +205,11 @@ class _ModelProposer:
             max_tokens=room_for(request.params),
         )
         if reply.error is not None:
-            was_sent = reply.usage.llm_calls > 0
-            return Proposal(None, reply.error, is_outage=not was_sent, usage=reply.usage)
+            from bbopt.llm.exchange import INTERRUPTED
+
+            is_missed = reply.usage.llm_calls == 0 or INTERRUPTED in reply.error
+            is_full = reply.full is not None
+            return Proposal(None, reply.error, is_missed, is_full, reply.usage)
         try:
             given = reply.data["params"]
             changed = {name: given[name] for name in self._spec.space if name in given}

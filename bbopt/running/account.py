@@ -93,6 +93,11 @@ class Account:
         """What was spent, ``proposals`` of the optimizer included."""
         return replace(self.meter, usage=self.meter.usage + proposals)
 
+    def each(self) -> dict[str, float]:
+        """What an evaluation itself takes of language models on average."""
+        n, usage = max(self.meter.evaluations, 1), self.meter.usage
+        return {"llm_calls": usage.llm_calls / n, "tokens": usage.tokens / n}
+
     def initial_value(self) -> float | None:
         """The mean observed at the space's ``initial``, in the user's direction."""
         initial = self._space.initial

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pickle import PicklingError
@@ -18,8 +18,9 @@ import numpy as np
 
 from bbopt import seeding
 from bbopt.base import Problem
+from bbopt.budget import Meter
 from bbopt.errors import UsageError
-from bbopt.trial import Outcome, Trial
+from bbopt.trial import Outcome, Trial, merge
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ class OpenTrial:
     next_block: int = 0
     outcome: Outcome | None = None
     saved_at: float = field(default_factory=time.monotonic)
+    spent: Meter = field(default_factory=Meter)
+
+    def __post_init__(self) -> None:
+        for outcome in self.blocks.values():
+            self.spent.add(outcome)
+
+    def keep(self, index: int, outcome: Outcome) -> None:
+        """Take what came of a block."""
+        self.blocks[index] = outcome
+        self.spent.add(outcome)
 
     @property
     def number(self) -> int:
@@ -92,6 +103,23 @@ def cut(trial: Trial, size: int, index: int) -> Trial:
     if trial.repeats <= size:
         return trial
     return trial.slice(index * size, min((index + 1) * size, trial.repeats))
+
+
+def merge_blocks(trial: Trial, size: int, blocks: Mapping[int, Outcome]) -> Outcome:
+    """The outcome of a trial from its blocks; some at the end may be missing or cut short.
+
+    What is missing before a later block counts as failed: each value keeps its example.
+    """
+    last = max(blocks)
+    parts = []
+    for index in range(last + 1):
+        repeats = cut(trial, size, index).repeats
+        part = blocks.get(index) or Outcome.failure("not evaluated", repeats)
+        missing = repeats - part.evaluations
+        if missing and index < last:
+            part = merge([part, Outcome.failure("not evaluated", missing)])
+        parts.append(part)
+    return merge(parts)
 
 
 def evaluate_block(problem: Problem, block: Block) -> Outcome:

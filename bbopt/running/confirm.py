@@ -27,6 +27,7 @@ def confirm(session: Session) -> Best | None:
     run whose language model is down, or whose proposer is broken, is to go on when that is
     mended: it keeps them for then.
     """
+    session.start_confirming()
     n = min(session.n_confirm, _room(session))
     is_paused = session.stop in ("llm", "proposer") and session.log is not None
     if n < 1 or is_paused or session.is_hard_stopped():
@@ -109,4 +110,10 @@ def _open(session: Session, params: Params, repeats: int) -> OpenTrial:
 def _room(session: Session) -> int:
     """How many evaluations the budget still has; other workers may have used it up."""
     limit = session.options.budget.evaluations
-    return 0 if limit is None else limit - session.account.meter.evaluations
+    rooms = [0 if limit is None else limit - session.account.meter.evaluations]
+    left = session.left()
+    for axis, each in session.account.each().items():
+        rest = getattr(left, axis)
+        if rest is not None and each > 0:
+            rooms.append(int(rest / each * (1 + 1e-9)))
+    return min(rooms)

@@ -30,7 +30,6 @@ from bbopt.running.storage import StudyLog
 from bbopt.running.warm_start import Finished, read_warm_start, tell_warm_start
 from bbopt.space import Space
 from bbopt.spec import Direction, Spec
-from bbopt.trial import NO_USAGE, Usage
 
 if TYPE_CHECKING:
     from bbopt.llm import Client
@@ -211,22 +210,23 @@ def run(
                     "optimizer must be fresh where there is a storage: replay fills it"
                 )
             about = metadata(problem, chosen)
-            kept, before = None, NO_USAGE if client is None else client.ledger.total.usage
+            kept, books = None, language.Books(client)
             if log is not None:
                 identify(log, problem, about)
                 kept = _snapshots(log, chosen, snapshots)
-                if client is not None:
-                    language.record(client, log, snapshots)
+                books.keep(log, snapshots)
             if client is not None:
-                client.ledger.limit(options.budget, beyond=before)
+                client.ledger.limit(options.budget, beyond=books.before)
             show = None
             if progress and is_writer:
                 show = stack.enter_context(Progress(_title(about), options.budget))
             if by_rounds:
                 rounds = Rounds(problem, chosen, options, log, kept, show, comm)
                 return run_rounds(rounds, about, earlier)
-            session = Session(problem, chosen, options, log=log, snapshots=kept, progress=show)
-            return _search(session, about, earlier, str(warm_start), client, before)
+            session = Session(
+                problem, chosen, options, log=log, snapshots=kept, progress=show, books=books
+            )
+            return _search(session, about, earlier, str(warm_start))
 
     if mpirun.n_ranks() == 1:
         return here(options)
@@ -368,16 +368,11 @@ def _search(
     about: dict[str, Any],
     earlier: Sequence[Finished],
     warm_start: str,
-    client: Client | None,
-    before: Usage,
 ) -> Result:
-    """Restore, search, confirm, and gather the result.
-
-    ``earlier`` comes from ``warm_start``; ``before`` is what the client had spent.
-    """
+    """Restore, search, confirm, and gather the result; ``earlier`` comes from ``warm_start``."""
     log, optimizer = session.log, session.optimizer
     if log is not None:
-        with language.only_recorded(client):
+        with language.only_recorded(session.books.client):
             restore(session, log.rows())
     if earlier:
         tell_warm_start(session, earlier, warm_start)
@@ -392,7 +387,7 @@ def _search(
     return Result(
         best=best,
         trials=session.account.evaluations,
-        spent=language.with_lost_calls(session.account.spent(optimizer.usage), client, before),
+        spent=session.books.complete(session.account.spent(optimizer.usage)),
         stop_reason="interrupted" if session.stop == "interrupted" else stop,
         initial_value=session.account.initial_value(),
         true_value=problem.truth(best.params) if best is not None else None,

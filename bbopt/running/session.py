@@ -16,21 +16,30 @@ from queue import SimpleQueue
 from typing import Any
 
 from bbopt.base import Optimizer, Problem
-from bbopt.budget import Budget
+from bbopt.budget import Budget, Meter
 from bbopt.errors import UsageError
 from bbopt.running.account import Account
-from bbopt.running.blocks import Block, OpenTrial, count_blocks, cut
-from bbopt.running.language import why_no_more
+from bbopt.running.blocks import Block, OpenTrial, count_blocks, cut, merge_blocks
+from bbopt.running.language import (
+    MODEL_AXES,
+    Books,
+    why_no_more,
+    why_refused,
+    without_refused,
+)
 from bbopt.running.options import Options
 from bbopt.running.pool import Answer, Pool, make_pool
 from bbopt.running.progress import Progress
 from bbopt.running.snapshot import Snapshots, fingerprint
 from bbopt.running.storage import FOREIGN_WORKER, Key, Row, StudyLog
 from bbopt.running.table import FreeRows
-from bbopt.trial import NOTHING, Outcome, Trial, merge
+from bbopt.trial import NO_USAGE, NOTHING, Outcome, Trial
 
-HARD_STOPS = ("seconds", "cost", "interrupted")
+HARD_STOPS = ("seconds", "cost", "llm_calls", "tokens", "interrupted")
 """After these nothing more is started; after other stops, the trials asked are finished."""
+
+FRUITLESS = 10
+"""Trials after which a budget must have begun to shrink, where no model is asked that could."""
 
 SAVE_BLOCKS_AFTER = 1.0
 """Finished blocks of a trial are stored before its end once they took so many seconds."""
@@ -51,6 +60,8 @@ class Session:
         Where the optimizer's state is saved now and then.
     progress : Progress, optional
         Where progress is shown.
+    books : Books, optional
+        What language models take.
     """
 
     def __init__(
@@ -62,11 +73,13 @@ class Session:
         log: StudyLog | None = None,
         snapshots: Snapshots | None = None,
         progress: Progress | None = None,
+        books: Books | None = None,
     ) -> None:
         self.problem, self.optimizer, self.options = problem, optimizer, options
         self.spec = problem.spec
         self._key = self.spec.space.key
         self.log, self.snapshots, self.progress = log, snapshots, progress
+        self.books = Books(None) if books is None else books
         self.account = Account(self.spec, options)
         self.stop: str | None = None
         self.open: dict[int, OpenTrial] = {}
@@ -78,6 +91,9 @@ class Session:
         self.told_since_ask: list[Key] = []
         self.n_confirm = options.n_confirm(self.spec, optimizer)
         self._budget = options.search_budget(self.n_confirm)
+        self._is_confirming = False
+        self._is_refused = False  # a language model's call, for want of budget
+        optimizer.evaluations_ask |= problem.needs_llm
         self._free_rows: FreeRows | None = None
         if self.spec.candidates is not None and not optimizer.uses_candidates:
             self._free_rows = FreeRows(self.spec.candidates, self.spec.space)
@@ -106,9 +122,12 @@ class Session:
         with self._lock:  # what is dropped is no failure: it will be evaluated again
             self._is_closed = True
         self._pool.close(kill=kind is not None)
+        if self.books.client is not None:
+            self.books.client.hang_up(())
 
     def search(self) -> None:
         """Ask, evaluate and tell until something ends the run; sets ``stop``."""
+        self._allow_models()  # asks that were repeated have allowed what was left then
         while True:
             self._fill()
             self._launch()
@@ -150,6 +169,19 @@ class Session:
     def interrupt(self) -> None:
         """Start nothing more; what runs is finished, told and stored."""
         self.stop = "interrupted"
+        if self.books.client is not None:  # an ask that is under way
+            self.books.client.hang_up(self.optimizer.llm_roles)
+
+    def start_confirming(self) -> None:
+        """Give what was held back free."""
+        self._is_confirming, self._is_refused = True, False
+        for opened in list(self.open.values()):  # what there was no budget to evaluate
+            self.drop(opened)
+        self._allow_models()
+
+    def _allow_models(self) -> None:
+        if self.books.client is not None:
+            self.books.client.ledger.allow(self.left())
 
     # --- ask --------------------------------------------------------------------------
 
@@ -166,11 +198,12 @@ class Session:
         if self.stop is not None:
             return
         left = self.left()
-        spent = _spent_axis(left)
+        spent = self._spent_axis(left)
         if spent is not None:
             if spent in HARD_STOPS or not self.open:
-                self.stop = spent
+                self.stop = self.stop or spent
             return
+        self._check_that_it_ends(left)
         n = self._n_wanted()
         if left.evaluations is not None:
             n = min(n, left.evaluations)
@@ -181,7 +214,7 @@ class Session:
         if asked:
             self.admit_ask(asked, n, left)
         elif not self.open:
-            self.stop = why_no_more(self.optimizer, self.left())
+            self.stop = self.stop or why_no_more(self.optimizer, self.left())
 
     def _n_wanted(self) -> int:
         if self.options.in_flight is not None:
@@ -191,13 +224,51 @@ class Session:
         return self._pool.capacity - self._running - waiting
 
     def left(self) -> Budget:
-        """What remains for the search, trials asked and not told counted as spent."""
+        """What remains for the search, trials asked and not told counted as spent.
+
+        Once it confirms: also what was held back for that.
+        """
         self.account.clock()
-        return self.account.meter.left(
-            self._budget,
-            open_evaluations=self._open_evaluations,
-            proposals=self.optimizer.usage,
-        )
+        return self._left(self.account.meter)
+
+    def _left(self, meter: Meter) -> Budget:
+        own = self.optimizer.usage
+        if self.books.client is None or (self.problem.needs_llm and meter.usage == NO_USAGE):
+            own = own.at_least(self.books.usage)  # of what nobody here says
+        budget = self.options.budget if self._is_confirming else self._budget
+        left = meter.left(budget, open_evaluations=self._open_evaluations, proposals=own)
+        if self._is_confirming or not self.n_confirm:
+            return left
+        each = self.account.each()
+        kept = {axis: math.ceil(self.n_confirm * each[axis]) for axis in each}
+        rest = {axis: getattr(left, axis) for axis in each}
+        held = {axis: max(n - kept[axis], 0) for axis, n in rest.items() if n is not None}
+        return replace(left, **held)
+
+    def _spent_axis(self, left: Budget) -> str | None:
+        """The axis of the budget that is used up, among those that evaluations spend."""
+        axes = ["evaluations", "cost", "seconds"]
+        if self.optimizer.evaluations_ask:
+            axes += ["llm_calls", "tokens"]
+        for axis in axes:
+            limit = getattr(left, axis)
+            if limit is not None and limit <= 0:
+                return axis
+        return None
+
+    def _check_that_it_ends(self, left: Budget) -> None:
+        """Refuse a budget of which nothing is spent, where no model is there to spend it."""
+        limits = self.options.budget.to_json()
+        can_ask = self.optimizer.llm is not None or self.problem.needs_llm
+        if can_ask or not set(limits) <= {*MODEL_AXES} or self.options.patience is not None:
+            return
+        is_untouched = all(getattr(left, axis) == limit for axis, limit in limits.items())
+        if is_untouched and len(self.account.evaluations) >= FRUITLESS:
+            raise UsageError(
+                f"budget {' and '.join(limits)}: {FRUITLESS} trials spent nothing of it, and no "
+                "language model is there to spend it: the run would never end; give a model "
+                "(llm, --llm), or limit evaluations or seconds, too"
+            )
 
     def admit_ask(
         self, asked: Sequence[Trial], n: int, left: Budget, rows: Mapping[int, Row] | None = None
@@ -289,19 +360,19 @@ class Session:
 
     def is_hard_stopped(self) -> bool:
         """Whether nothing may be started any more."""
-        if self.stop in HARD_STOPS and self.stop != "cost":  # a model's price may be what was left
+        if self._is_refused or self.stop in ("seconds", "interrupted"):
             return True
-        if self._budget.cost is None and self._budget.seconds is None:
+        if self.stop in HARD_STOPS and not self._is_confirming:
+            return True
+        if set(self._budget.to_json()) <= {"evaluations", "switches"}:
             return False
-        left = self.left()
-        if left.cost is not None:
-            meter = replace(self.account.meter)
-            with self._lock:
-                for opened in self.open.values():
-                    for outcome in opened.blocks.values():
-                        meter.add(outcome)
-            left = meter.left(self._budget, proposals=self.optimizer.usage)
-        spent = _spent_axis(replace(left, evaluations=None))
+        self.account.clock()
+        meter = replace(self.account.meter)
+        with self._lock:
+            for opened in self.open.values():
+                meter.cost += opened.spent.cost
+                meter.usage += opened.spent.usage
+        spent = self._spent_axis(replace(self._left(meter), evaluations=None))
         self.stop = self.stop or spent
         return spent is not None
 
@@ -316,13 +387,18 @@ class Session:
         try:
             if isinstance(answer, UsageError):
                 raise answer
-            if retries and answer.is_failure and answer.error is not None:
+            refused = why_refused(answer)
+            if refused is None and retries and answer.is_failure and answer.error is not None:
                 self._arrived.put((opened, index, retries - 1, False))
                 return
             with self._lock:
                 if self._is_closed:
                     return
-                opened.blocks[index] = answer
+                if refused is not None:  # it is to be evaluated when there is budget for it
+                    self._is_refused, self.stop = True, self.stop or refused
+                    answer = without_refused(answer)
+                if answer.evaluations:
+                    opened.keep(index, answer)
                 is_complete = self._has_all_blocks(opened)
                 if is_complete:
                     self.complete(opened)
@@ -337,7 +413,7 @@ class Session:
 
     def complete(self, opened: OpenTrial) -> None:
         """Merge the blocks of a trial and store what came of it."""
-        opened.outcome = merge(opened.blocks[i] for i in sorted(opened.blocks))
+        opened.outcome = merge_blocks(opened.trial, self.problem.block, opened.blocks)
         if self.log is not None and opened.row is not None:
             seconds, overhead = self.account.clock()
             self.log.finish(opened.row, opened.outcome, seconds=seconds, overhead=overhead)
@@ -475,12 +551,3 @@ class Session:
         if row.key[0] == self.optimizer.worker:  # one that confirmed
             self.account.opened(row.trial.params)
         self.tell_outcome(row.key, row.trial, row.outcome, is_known=is_known)
-
-
-def _spent_axis(left: Budget) -> str | None:
-    """The axis of the budget that is used up, among those that the loop enforces."""
-    for axis in ("evaluations", "cost", "seconds"):
-        limit = getattr(left, axis)
-        if limit is not None and limit <= 0:
-            return axis
-    return None
