@@ -58,7 +58,7 @@ class Facts:
         )
         alive, gain, d, c, *rings = np.asarray(network.gather(table), dtype=float).T
         mean, divergence = np.array(rings[:WINDOW]).T, np.array(rings[WINDOW:]).T
-        groups = grouped(gain, divergence[:, -1], alive > 0, most)
+        groups = grouped(gain, divergence[:, -1], (alive > 0) & network.living, most)
         n = groups.max(initial=-1) + 1
         hears = np.zeros((len(network.agents), n + 1), dtype=bool)  # the last: no group
         hears[network.rows, groups[network.neighbours]] = True

@@ -2,9 +2,9 @@
 
 A request goes out in a thread and its reply is applied a fixed number of rounds later, so that how
 long a model takes changes nothing. What fails leaves everything as it is; after three failures in
-a row nothing more is asked. All ranks see the same requests: the one that owns agent 0 makes them
-and tells the others what came. Every wait is bounded by the time-outs of the client, whose failures
-are recorded like replies, so that a replayed run equals the live one.
+a row nothing more is asked. All ranks see the same requests: the one with the first living agent
+makes them and tells the others what came. Every wait is bounded by the time-outs of the client,
+whose failures are recorded like replies, so that a replayed run equals the live one.
 """
 
 from __future__ import annotations
@@ -101,11 +101,10 @@ class LLMGuide(Guide):
         self.has_given_up = False
         """Whether nothing more is asked."""
         self.pending: list[Refresh] = []
-        self._post = Post(lambda prompt: self._reply(llm, prompt))
-        self._schemas: dict[str, Mapping[str, Any]] = {}
+        self._llm = llm
+        self._post = Post(self._reply)
         self._rules = Rules(network, draws, settings)
         self._has_complained = False
-        self._is_caller = 0 in network.agents[:1]
         self._most_mass = float(network.gather(self.mass).max(initial=0.0))
 
     # --- a round ------------------------------------------------------------------------
@@ -183,19 +182,18 @@ class LLMGuide(Guide):
     # --- requests and replies -------------------------------------------------------------
 
     def _send(self, refresh: Refresh) -> None:
-        if self._is_caller:
+        if self._caller_place is not None:
             for prompt, labels in zip(refresh.prompts, refresh.labels, strict=True):
                 is_act = refresh.kind == ACT
-                self._schemas[prompt] = ACT_SCHEMA if is_act else cooperate_schema(labels)
-                self._post.send(prompt)
+                self._post.send(prompt, ACT_SCHEMA if is_act else cooperate_schema(labels))
 
-    def _reply(self, llm: Any, prompt: str) -> Any:
-        return llm.complete(
+    def _reply(self, prompt: str, schema: Mapping[str, Any]) -> Any:
+        return self._llm.complete(
             [{"role": "user", "content": prompt}],
             role="guide",
             draw=0,  # requests of equal words are one request, which a recording answers
             seed=self.settings.seed,
-            schema=self._schemas[prompt],
+            schema=schema,
             max_tokens=MAX_TOKENS,
             temperature=0.0,
         )
@@ -208,7 +206,8 @@ class LLMGuide(Guide):
         width = 2 if refresh.kind == ACT else max(refresh.groups) + 1
         answers = np.full((len(refresh.prompts), width), np.nan)
         spent = np.zeros(3)
-        if self._is_caller:
+        if self._caller_place is not None:
+            self._send(refresh)  # what the caller before it had sent, should that have died
             for i, (prompt, labels) in enumerate(zip(refresh.prompts, refresh.labels, strict=True)):
                 reply = self._post.collect(prompt)
                 spent += (reply.usage.llm_calls, reply.usage.tokens, reply.usage.cost)
@@ -239,11 +238,22 @@ class LLMGuide(Guide):
             logger.warning("no advice from the language model (said once): %s", why)
 
     def _from_caller(self, values: Array) -> Array:
-        """The values that the rank of agent 0 has, on every rank; collective."""
+        """The values that the caller has, on every rank; collective."""
         rows = np.zeros((len(self.network.agents), len(values)))
-        if self._is_caller:
-            rows[0] = values
-        return np.asarray(self.network.gather(rows)[0], dtype=float)
+        if self._caller_place is not None:
+            rows[self._caller_place] = values
+        return np.asarray(self.network.gather(rows)[self._caller], dtype=float)
+
+    @property
+    def _caller(self) -> int:
+        """The agent whose rank makes the requests."""
+        return int(np.argmax(self.network.living))
+
+    @property
+    def _caller_place(self) -> int | None:
+        """Its place among those owned here, None where it is not."""
+        places = np.flatnonzero(self.network.agents == self._caller)
+        return int(places[0]) if len(places) else None
 
     # --- from replies to advice -------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any
 
@@ -11,11 +11,11 @@ from typing import Any
 class Post:
     """Requests under way, each in a thread that nobody has to wait for."""
 
-    def __init__(self, ask: Callable[[str], Any]) -> None:
+    def __init__(self, ask: Callable[[str, Mapping[str, Any]], Any]) -> None:
         self._ask = ask
         self._boxes: dict[str, SimpleQueue[tuple[Any, BaseException | None]]] = {}
 
-    def send(self, prompt: str) -> None:
+    def send(self, prompt: str, schema: Mapping[str, Any]) -> None:
         """Ask, unless the same is being asked."""
         if prompt in self._boxes:
             return
@@ -23,7 +23,7 @@ class Post:
 
         def work() -> None:
             try:
-                box.put((self._ask(prompt), None))
+                box.put((self._ask(prompt, schema), None))
             except BaseException as error:  # noqa: BLE001 - raised again where it is collected
                 box.put((None, error))
 
