@@ -64,9 +64,8 @@ def test_wishes_stay_within_bounds_and_sum_to_the_mass(case):
 
 
 def test_weights_within_bounds_keep_their_proportions():
-    result = to_mass(
-        np.array([1.0, 2.0, 2.0, 7.0]), np.array([0, 0, 0, 2]), np.array([0.75, 0, 0.5])
-    )
+    rows, mass = np.array([0, 0, 0, 2]), np.array([0.75, 0.0, 0.5])
+    result = to_mass(np.array([1.0, 2.0, 2.0, 7.0]), rows, mass)
     np.testing.assert_allclose(result, [0.15, 0.3, 0.3, 0.5], rtol=1e-12)
 
 

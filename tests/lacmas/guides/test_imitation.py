@@ -56,13 +56,11 @@ def test_it_acts_every_twenty_rounds_and_stays_in_range():
 def test_who_has_left_is_neither_copied_nor_changed():
     net = network("complete", 6)
     alive = np.array([True, False, True, True, True, True])
-    advice = made(Imitation, net).advise(
-        context(
-            net, EVERY, falling([0.1, 0.9, 0.2, 0.3, 0.4, 0.2]), d=np.arange(6) / 4, alive=alive
-        )
-    )
-    assert advice.d[1] == 0.25
-    assert advice.d[0] == pytest.approx((0 + 1) / 2, abs=0.25)  # 4 is the best that lives: d = 1
+    history = falling([0.1, 0.9, 0.2, 0.3, 0.4, 0.2])
+    d = np.array([1.0, 0.75, 1.0, 1.0, 1.25, 1.0])
+    advice = made(Imitation, net).advise(context(net, EVERY, history, d=d, alive=alive))
+    assert advice.d[1] == 0.75
+    assert advice.d[0] == pytest.approx((1.0 + 1.25) / 2, abs=0.12)  # 4 is the best that lives
 
 
 def test_an_agent_without_neighbours_keeps_to_itself():
