@@ -44,7 +44,7 @@ class Coordinates:
         native = x.copy()
         dims = list(self._space.values())
         for j in self._coded:
-            native[:, j] = dims[j].decode(x[:, j])  # type: ignore[union-attr]
+            native[:, j] = dims[j].decode(x[:, j : j + 1])  # type: ignore[union-attr]
         return native
 
     def to_params(self, x: Array) -> Params:

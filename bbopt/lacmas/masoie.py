@@ -77,7 +77,7 @@ class Masoie(Search):
 
     per_agent: ClassVar[tuple[str, ...]] = (
         "x", "v", "inner", "loss", "success", "chosen", "internal_best", "greatest",
-        "best", "misses", "interval", "alive", "d", "c", "centre", "sent", "usual",
+        "best", "misses", "interval", "alive", "d", "c", "centre", "sent", "usual", "spread",
     )  # fmt: skip
     shared: ClassVar[tuple[str, ...]] = ("step", "finished", "quiet")
 
@@ -113,6 +113,7 @@ class Masoie(Search):
         self.alive = self.affords(p)
         self.d, self.c = guide.start()
         self.centre: Array = self.x.mean(axis=1)
+        self.spread: Array = np.zeros(a)  # divergence after internal learning
         self.sent: Array = self.centre.copy()
         self.usual: Array = np.zeros(a)  # how far a centre moves between messages
         self.step = 0  # 0: the first swarm; 1 ... K: internal learning; EXTERNAL
@@ -172,17 +173,16 @@ class Masoie(Search):
         return self.guide.diagnostics()
 
     def state(self) -> dict[str, Any]:
-        """See :meth:`Search.state`; with memory, guide and weights."""
+        """See :meth:`Search.state`; with memory and guide."""
         more = {"memory": self.history, "guide": self.guide}
         parts = {name: part.state(self.network) for name, part in more.items()}
-        return super().state() | parts | {"weights": self.network.state()}
+        return super().state() | parts
 
     def restore(self, state: dict[str, Any]) -> None:
         """See :meth:`Search.restore`."""
         super().restore(state)
         self.history.restore(state["memory"], self.network)
         self.guide.restore(state["guide"], self.network)
-        self.network.restore(state["weights"])
 
     # --- a round ------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ class Masoie(Search):
 
     def _learn_externally(self) -> bool:
         """Exchange and move; False where no agent has moved enough to be worth a message."""
-        self._spread = swarm.divergence(self.x)
+        self.spread = swarm.divergence(self.x)
         centre = self.x.mean(axis=1)
         if not self._is_worth_a_message(centre):
             self.quiet += 1
@@ -236,7 +236,7 @@ class Masoie(Search):
         self.quiet = 0
         received = self.network.exchange(self._message(centre), self._headers(centre))
         self._follow(self.guide, received.headers)
-        momentum = act.coefficient(self._spread, self.d, self.c, self._limits)[:, None]
+        momentum = act.coefficient(self.spread, self.d, self.c, self._limits)[:, None]
         for rows, draws in self.draws.units():
             u = draws.uniform("external", self.round_, 0, self.settings.n_particles)
             for i in np.flatnonzero(self.alive[rows]) + rows.start:
@@ -258,7 +258,7 @@ class Masoie(Search):
             "alive": self.alive,
             "mean": self.losses,
             "least": self.loss.min(axis=1),
-            "divergence": self._spread,
+            "divergence": self.spread,
             "movement": np.linalg.norm(centre - self.centre, axis=1),
             "gain": self.history.gain(),
             "d": self.d,
@@ -301,7 +301,7 @@ class Masoie(Search):
 
     def _end_round(self) -> None:
         self.round_ += 1
-        self.history.push(self.losses, self._spread)
+        self.history.push(self.losses, self.spread)
         least = self.loss.min(axis=1)
         better = least < self.best
         self.best = np.where(better, least, self.best)

@@ -137,7 +137,7 @@ class Search(ABC):
         rows = {name: self.network.gather(getattr(self, name)) for name in arrays}
         batch = None if self.pending is None else [self.pending.agents, self.pending.x]
         shared = {name: getattr(self, name) for name in ("round_", *self.shared)}
-        return rows | shared | {"pending": batch}
+        return rows | shared | {"pending": batch, "network": self.network.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what ``state`` returned, on any number of ranks."""
@@ -145,6 +145,7 @@ class Search(ABC):
             setattr(self, name, np.array(state[name])[self.network.agents])
         for name in ("round_", *self.shared):
             setattr(self, name, state[name])
+        self.network.restore(state["network"])
         batch = state["pending"]
         self.pending = None if batch is None else Batch(*(np.array(part) for part in batch))
 

@@ -155,8 +155,7 @@ class Rounds:
     def finish(self) -> None:
         """Make meter, rows and their place the same on every rank; collective."""
         evaluations, failures = self._spent_by_all()
-        last = self.rows[-1] if self.rows else {}
-        self.meter.evaluations = int(last.get("evaluations", evaluations))
+        self.meter.evaluations = evaluations
         self.meter.failures = failures
         self._clock()
         self.meter.overhead_seconds = self.meter.seconds - self._waited
@@ -255,4 +254,5 @@ def run_rounds(
         storage=rounds.place[0],
         study=rounds.place[1],
         metadata=about,
+        diagnostics=optimizer.diagnostics(),
     )
