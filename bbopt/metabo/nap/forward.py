@@ -203,15 +203,11 @@ class Network:
         return History(x, z, scale, tuple(layers))
 
     def _points(self, x: Array) -> Tensor:
-        """Unit coordinates as the network sees them: centred, padded, of equal total size."""
-        columns = self._architecture.columns
-        n, d = x.shape
+        columns, d = self._architecture.columns, x.shape[1]
         if d > columns or (self.metadata.space is not None and d != columns):
             kind = "at most" if self.metadata.space is None else "exactly"
             raise UsageError(f"this network takes points of {kind} {columns} coordinates, got {d}")
-        points = np.zeros((n, columns), dtype=np.float32)
-        points[:, :d] = (2.0 * x - 1.0) * (columns / max(d, 1)) ** 0.5
-        return points
+        return padded(x, np.array(d), columns)
 
     def _point_tokens(self, points: Tensor) -> Tensor:
         return self._linear("point.second", silu(self._linear("point.first", points)))
@@ -259,6 +255,24 @@ class Network:
         y: Tensor = x @ self._tensors[f"{name}.weight"]
         y += self._tensors[f"{name}.bias"]
         return y
+
+
+def padded(x: Array, sizes: Array, columns: int) -> Tensor:
+    """Points as the network sees them: centred, padded with zeros, of the same total size.
+
+    Parameters
+    ----------
+    x : (..., n, d) array
+        Points of the unit cube.
+    sizes : (...) array of int
+        How many of the d coordinates are in use.
+    columns : int
+        Of the network.
+    """
+    factors = np.sqrt(columns / np.maximum(sizes, 1))[..., None, None]
+    points = np.zeros((*x.shape[:-1], columns), dtype=np.float32)
+    points[..., : x.shape[-1]] = (2.0 * x - 1.0) * factors
+    return points
 
 
 def normed(h: Tensor) -> Tensor:

@@ -1,0 +1,103 @@
+"""Stage 1: the densities are learned, by the likelihood of candidates given histories."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from bbopt.metabo.nap.batches import Batch, Source
+from bbopt.metabo.nap.model import Model
+
+if TYPE_CHECKING:  # torch is optional: mypy need not find it
+    torch: Any
+    Tensor: TypeAlias = Any
+else:
+    try:
+        import torch
+    except ModuleNotFoundError:  # the model's constructor says what to install
+        torch = None
+
+BATCH = 32
+CANDIDATES = 64
+LONGEST = 50
+"""Rows of the longest history."""
+
+RATE = 1.5e-3
+WARM_UP = 200
+CLIP = 1.0
+
+
+class Supervised:
+    """Stage 1 of the training.
+
+    Every step draws its tasks from a stream of its own, so that a training goes on from any
+    step as if it had not been interrupted.
+
+    Parameters
+    ----------
+    model : Model
+        Is trained.
+    source : Source
+        Of the tasks.
+    steps : int
+        After which the learning rate has come down.
+    seed : int
+        Of every draw.
+    """
+
+    def __init__(self, model: Model, source: Source, steps: int, seed: int) -> None:
+        self.model, self.source, self.steps, self.seed = model, source, steps, seed
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-4)
+
+    def step(self, i: int) -> float:
+        """Take step i; the loss in nats a candidate."""
+        rng = np.random.default_rng([self.seed, 1, i])
+        n = 0 if rng.random() < 0.04 else int(rng.integers(1, LONGEST + 1))
+        bound = self.model.architecture.bound
+        batch = self.source.batch(rng, BATCH, n, CANDIDATES, bound)
+        for group in self.optimizer.param_groups:
+            group["lr"] = RATE * _schedule(i, self.steps)
+        loss = negative_log_likelihood(self.model, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+def negative_log_likelihood(model: Model, batch: Batch) -> Tensor:
+    """Mean over the candidates of minus the logarithm of the density at their targets."""
+    x, z, candidates, targets = map(torch.from_numpy, batch)
+    log_p = model.trunk(x, z, candidates).log_p
+    edges = model.edges
+    width = float(edges[1] - edges[0])
+    # the targets are clipped to the buckets; the last one is closed
+    bucket = torch.bucketize(targets, edges, right=True).sub_(1).clamp_(0, len(edges) - 2)
+    return -log_p.gather(-1, bucket[..., None]).mean() + math.log(width)
+
+
+def validation_losses(
+    model: Model, source: Source, lengths: tuple[int, ...] = (0, 5, 10, 25, 50), repeats: int = 4
+) -> dict[str, float]:
+    """The likelihood loss of the same tasks every time, by length of the history."""
+    losses = {}
+    with torch.no_grad():
+        for n in lengths:
+            rng = np.random.default_rng([n, 20_003])  # of its own: no training step has it
+            total = 0.0
+            for _ in range(repeats):
+                batch = source.batch(rng, BATCH, n, CANDIDATES, model.architecture.bound)
+                total += float(negative_log_likelihood(model, batch))
+            losses[f"nll {n}"] = total / repeats
+    return losses
+
+
+def _schedule(i: int, steps: int) -> float:
+    """Linear warm-up, then a cosine down to 2 %."""
+    warm_up = min(WARM_UP, steps // 4 + 1)
+    if i < warm_up:
+        return (i + 1) / warm_up
+    share = (i - warm_up) / max(steps - warm_up, 1)
+    return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
