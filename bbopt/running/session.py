@@ -287,6 +287,8 @@ class Session:
             else:
                 evaluated = self._evaluated(trial, room)
                 if evaluated is None:
+                    if "told" in place:  # nothing of this ask is in the log
+                        self.n_asks, self.told_since_ask = self.n_asks - 1, place["told"]
                     return
                 opened = OpenTrial(evaluated, trial)
                 if self.log is not None:

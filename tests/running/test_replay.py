@@ -199,6 +199,18 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
+def test_tells_before_an_ask_that_a_budget_of_switches_refused_keep_their_order(
+    fast_disk: None, tmp_path: Path
+) -> None:
+    budget = Budget(evaluations=10, switches=6)
+    plain = ChainedSettings(batch=2)
+    case = Case(Chained, plain, 1, candidates=False, budget=budget, in_flight=2, confirm=0.3)
+    storage = storage_in(tmp_path, "journal")
+    finished = case.run(storage)
+    assert finished.stop_reason == "switches"
+    assert trace(case.run(storage, resume=True), tmp_path) == trace(finished, tmp_path)
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases(), gaps=st.lists(st.integers(0, 25), min_size=1, max_size=6), seed=st.integers(0))
 def test_kills_at_any_moments_change_nothing(
