@@ -1,8 +1,9 @@
 """Budget: what a run may spend, on which axis; Meter: what it has spent.
 
 Who enforces what: the loop counts evaluations and switches exactly (none is started that is
-not left), stops starting when ``cost`` or ``seconds`` are used up, and the client of the
-language model enforces calls, tokens and money before each request.
+not left), stops starting when ``cost`` or ``seconds`` are used up, or calls and tokens where
+outcomes report them, and the client of the language model enforces calls, tokens and money
+before each request.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ class Budget:
     evaluations : int, optional
         Evaluations, each repeat counted.
     llm_calls, tokens : int, optional
-        Requests to language models, and their prompt and completion tokens.
+        Requests to language models, and their prompt and completion tokens: those of proposals
+        and those of evaluations, together. A request that the transport repeats (after a 429, a
+        500 or a lost connection; ``max_retries`` of :class:`bbopt.llm.Server`) is one call, so
+        that a server may count more; the ledger lists these as ``attempts``.
     cost : float, optional
         What evaluations cost and language models charge, together.
     seconds : float, optional

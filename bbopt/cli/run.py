@@ -45,7 +45,8 @@ FAILED = 1
     "--budget",
     required=True,
     metavar="N|AXIS=N,...",
-    help="Evaluations, or any of evaluations, llm_calls, tokens, cost, seconds, switches.",
+    help="Evaluations, or any of evaluations, llm_calls (requests; what the transport repeats is "
+    "one), tokens, cost, seconds, switches.",
 )
 @click.option("--seed", type=int, help="Of every draw.  [default: the stored study's, else 0]")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Evaluations at once.")

@@ -50,7 +50,8 @@ class Server:
     timeout : float
         Seconds for one attempt.
     max_retries : int
-        How often the openai package repeats what failed for a reason that may pass.
+        How often the openai package repeats what failed for a reason that may pass; a budget
+        counts that as one call.
     max_concurrent : int
         How many requests it is sent at once.
 

@@ -430,3 +430,11 @@ def test_an_unknown_sandbox_is_named_as_such(bbopt) -> None:
     result = bbopt("run", "program/bin-packing", "--with", "sandbox=foo", "--budget", 3)
     assert result.exit_code == 2
     assert result.stderr.startswith("bbopt: error: sandbox level must be one of 'auto', ")
+
+
+@pytest.mark.parametrize("words", ["synthetic/branin --optimizer random", "text/rulebook"])
+def test_a_budget_that_only_a_model_spends_needs_one(bbopt, words):
+    result = bbopt("run", *words.split(), "--budget", "llm_calls=3")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "budget llm_calls: 10 trials spent nothing of it" in result.stderr
+    assert "the run would never end; give a model (llm, --llm)" in result.stderr
