@@ -26,6 +26,8 @@ COMMANDS = {
     "bench": ("bench", "Run a SUITE: every problem with every optimizer and every seed."),
     "report": ("bench", "Write the report of the bench in DIR as one page, and print its path."),
     "llm": ("llm", "Language models: what a run would use."),
+    "train": ("train", "Train what optimizers are made of."),
+    "swarm": ("swarm", "Networks of agents: what there is to know of a graph."),
 }
 """Subcommand -> the module of this package that has it, and its line in ``bbopt --help``."""
 
