@@ -172,11 +172,19 @@ class ProblemContract:
         blocks = range(1 if problem.spec.deterministic else -(-self.n_repeats // per_block))
         for params, truth in zip(points, truths, strict=True):
             assert truth is not None
-            outcome = merge(_evaluate(problem, params, repeats=per_block, block=b) for b in blocks)
+            by_agent = [
+                merge(
+                    _evaluate(problem, params, repeats=per_block, block=b, agent=a) for b in blocks
+                )
+                for a in range(problem.spec.agents.n if problem.spec.agents else 1)
+            ]
+            mean = float(np.mean([outcome.mean for outcome in by_agent]))
             # five standard errors: a wrong alarm once in two million points
-            variance = outcome.m2 / max(outcome.count - 1, 1) / outcome.count
-            tolerance = 5 * math.sqrt(variance) + ROUNDING * max(1.0, abs(truth))
-            assert abs(outcome.mean - truth) <= tolerance, params
+            variances = [o.m2 / max(o.count - 1, 1) / o.count for o in by_agent]
+            largest = max(abs(outcome.mean) for outcome in by_agent)  # what rounding is relative to
+            tolerance = 5 * math.sqrt(sum(variances)) / len(by_agent)
+            tolerance += ROUNDING * max(1.0, abs(truth), largest)
+            assert abs(mean - truth) <= tolerance, params
 
     def test_the_test_value_is_a_number_and_repeats_itself(self, problem: Problem) -> None:
         best = Best(_sample(problem, 1)[0], 0.0, None, 1)
