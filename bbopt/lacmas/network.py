@@ -88,6 +88,7 @@ class Network:
         self.n = int(weights.shape[0])
         self.agents = agents
         self.round_ = 0
+        self._lost = np.zeros(self.n, dtype=bool)  # in an earlier session
         pattern = csr_array((np.ones(weights.nnz), weights.indices, weights.indptr), weights.shape)
         if (pattern != pattern.T).nnz:
             raise UsageError("weights: who hears another must be heard by it")
@@ -134,7 +135,7 @@ class Network:
 
         The dead neither evaluate nor speak, and what they had is not part of any result.
         """
-        here = np.ones(self.n, dtype=bool)
+        here = ~self._lost
         return here if self._links is None else here & self._links.living(self.round_)
 
     @property
@@ -225,6 +226,7 @@ class Network:
             "messages": self.gather(self.messages),
             "round_": self.round_,
             "links": None if self._links is None else self._links.state(self.gather),
+            "living": self.living,  # last: whoever dies in a gathering is not among them
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -234,6 +236,7 @@ class Network:
         self.bytes_sent = np.array(state["bytes_sent"])[self.agents]
         self.messages = np.array(state["messages"])[self.agents]
         self.round_ = state["round_"]
+        self._lost = ~np.array(state["living"])
         if self._links is not None and state["links"] is not None:
             self._links.restore(state["links"])
 

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bbopt.errors import UsageError, require
-from bbopt.running.ranks import Ranks
+from bbopt.running.ranks import Ranks, world
 
 T = TypeVar("T")
 
@@ -28,20 +28,9 @@ def rank() -> int:
     return _first(_RANKS, 0) if n_ranks() > 1 else 0
 
 
-def communicator() -> Any:
-    """The communicator of all ranks.
-
-    Raises
-    ------
-    MissingExtra
-        If mpi4py is not installed.
-    """
-    return require("mpi4py.MPI", extra="swarm", needed_by="a run under mpirun").COMM_WORLD
-
-
 def together(work: Callable[[Ranks], T]) -> T:
     """Run ``work(ranks)`` on every rank; an error on any of them ends all, with one message."""
-    comm = Ranks(communicator())
+    comm = Ranks(world())
     try:
         return work(comm)
     except Exception as error:
@@ -56,7 +45,7 @@ def on_rank_zero(work: Callable[[Executor], T]) -> T:
     Every rank returns what it returned. What it raises is raised on rank 0; the other ranks
     leave quietly with exit code 1.
     """
-    comm = communicator()
+    comm = world()
     futures = require("mpi4py.futures", extra="swarm", needed_by="a run under mpirun")
     result: T | None = None
     error: BaseException | None = None

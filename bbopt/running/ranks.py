@@ -8,6 +8,7 @@ other MPI the whole job ends, and ``--resume`` continues.
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import time
@@ -37,6 +38,28 @@ def outlives_deaths() -> bool:
     return os.environ.get(_ULFM) in ("1", "true")
 
 
+def world() -> Any:
+    """The communicator of all ranks.
+
+    Raises
+    ------
+    MissingExtra
+        If mpi4py is not installed.
+    """
+    needed = {"extra": "swarm", "needed_by": "a run under mpirun"}
+    if outlives_deaths():  # MPI's own end may wait for the dead, now and then for ever
+        require("mpi4py", **needed).rc.finalize = False
+        atexit.register(_finalize)
+    return require("mpi4py.MPI", **needed).COMM_WORLD
+
+
+def _finalize() -> None:
+    from mpi4py import MPI
+
+    if not Ranks.has_lost and not MPI.Is_finalized():
+        MPI.Finalize()
+
+
 class Ranks:
     """All ranks of a communicator, by the numbers that they had at the start.
 
@@ -55,6 +78,9 @@ class Ranks:
     living : (r,) int array
         Their numbers, in the order of :attr:`comm`.
     """
+
+    has_lost = False
+    """Whether this process knows of a rank that has died."""
 
     def __init__(self, comm: Any) -> None:
         self._mpi = require("mpi4py.MPI", extra="swarm", needed_by="a run under mpirun")
@@ -186,6 +212,7 @@ class Ranks:
 
     def _leave_the_dead(self) -> None:
         mpi = self._mpi
+        Ranks.has_lost = True
         self.comm = self.comm.Shrink()
         self.comm.Set_errhandler(mpi.ERRORS_RETURN)
         group = self.comm.Get_group()
