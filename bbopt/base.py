@@ -119,6 +119,7 @@ class Optimizer(ABC):
         """Why the last ask gave nothing, where there was more to propose: a stop reason."""
         self._check_spec()
         self._pending: dict[int, Trial] = {}
+        self._expected: tuple[Trial, ...] = ()
         self._archive = self._new_archive()
         self._best_of_archive: Best | None = None
         self._first_asked = False
@@ -212,6 +213,30 @@ class Optimizer(ABC):
             self._tell(trial, losses)
 
     @final
+    def expect(self, trials: Sequence[Trial]) -> None:
+        """Say what others are evaluating now, in place of what was said before.
+
+        A method that spreads its own pending trials keeps clear of these, too. What comes of
+        them is told as foreign trials. A state that loads faster than a replay is without them.
+
+        Parameters
+        ----------
+        trials : sequence of Trial
+            Their numbers are ignored.
+
+        Raises
+        ------
+        SpaceError
+            If the params of a trial are outside the space.
+        """
+        self._expected = tuple(
+            replace(trial, number=None, params=self.space.validate(trial.params))
+            for trial in trials
+        )
+        if self._events is not None:
+            self._events.append(("expect", self._expected))
+
+    @final
     @property
     def best(self) -> Best | None:
         """The candidate to deploy and an honest estimate of it, or None before any value."""
@@ -222,6 +247,11 @@ class Optimizer(ABC):
     def pending(self) -> tuple[Trial, ...]:
         """The trials asked and not told, in the order of their numbers."""
         return tuple(self._pending[number] for number in sorted(self._pending))
+
+    @property
+    def awaited(self) -> tuple[Trial, ...]:
+        """All that is being evaluated: what is pending, then what is expected of others."""
+        return (*self.pending, *self._expected)
 
     @property
     def usage(self) -> Usage:
@@ -369,6 +399,8 @@ class Optimizer(ABC):
             self.ask(event[1], Budget(**event[2]))
         elif event[0] == "tell":
             self.tell(Trial.from_json(event[1]), Outcome.from_json(event[2]))
+        elif event[0] == "expect":
+            self.expect([Trial.from_json(trial) for trial in event[1]])
 
 
 class Problem(ABC):
@@ -429,4 +461,6 @@ class Problem(ABC):
 def _event_to_json(event: tuple[Any, ...]) -> list[Any]:
     if event[0] == "ask":
         return ["ask", event[1], event[2].to_json(), event[3]]
+    if event[0] == "expect":
+        return ["expect", [trial.to_json() for trial in event[1]]]
     return ["tell", event[1].to_json(), event[2].to_json()]

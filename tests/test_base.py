@@ -468,3 +468,26 @@ def test_a_problem_knows_no_truth_and_no_test_value_unless_it_says_so():
     assert problem.truth(OTHER) is None
     assert problem.test_value(Best(OTHER, 0.0, None, 1)) is None
     assert (problem.block, problem.needs_llm, problem.optimum) == (1, False, None)
+
+
+def test_what_others_evaluate_is_awaited_until_it_is_said_anew():
+    optimizer = Counting(SPEC)
+    (own,) = optimizer.ask()
+    theirs = Trial(7, {"k": "a", "x": 5}, repeats=3)
+    optimizer.expect([theirs])
+    assert optimizer.pending == (own,)
+    assert optimizer.awaited == (own, replace(theirs, number=None))
+    optimizer.tell(Trial(None, theirs.params), 0.5)  # as any foreign trial
+    assert optimizer.told == [(None, 5, 0.5)]
+    again = Counting(SPEC)
+    again.load_state_dict(json.loads(json.dumps(optimizer.state_dict())))
+    assert again.awaited == optimizer.awaited
+    optimizer.expect([])
+    assert optimizer.awaited == (own,)
+
+
+def test_what_is_expected_must_be_in_the_space():
+    optimizer = Counting(SPEC)
+    with pytest.raises(SpaceError, match=r"parameter 'x' must be in \[0, 999\], got 1000"):
+        optimizer.expect([Trial(None, {"x": 1000, "k": "a"})])
+    assert optimizer.awaited == ()

@@ -60,7 +60,7 @@ class BotorchOptimizer(Optimizer):
         for _ in range(n):
             x = None
             if is_ready and self._fit is not None:
-                x = self._maximiser([*self.pending, *trials])
+                x = self._maximiser([*self.awaited, *trials])
             full = np.full(self.space.width, 0.5)
             full[self._free] = self._sobol_point() if x is None else x
             trials.append(self._new_trial(self.space.from_unit(full)[0]))

@@ -200,7 +200,7 @@ class MiniGP(Optimizer):
             self._surrogate.refit_if_due(rng)
             place, count = self._last, limit if left.evaluations is not None else 1
         elif self._is_starting(left):
-            place, count = self._start(), 1
+            place, count = self._start(self._taken(pending)), 1
         else:
             decision = None if self._is_exhausted(pending) else self._choose(pending, rng, left)
             if decision is None:
@@ -216,7 +216,7 @@ class MiniGP(Optimizer):
 
     def _awaited(self, fresh: Sequence[Trial]) -> list[Pending]:
         pending = []
-        for trial in (*self.pending, *fresh):
+        for trial in (*self.awaited, *fresh):
             place = self._places.get(trial.number) or self._domain.locate(trial.params)  # type: ignore[arg-type]
             if place is not None:
                 pending.append(Pending(place, trial.repeats))
@@ -233,13 +233,17 @@ class MiniGP(Optimizer):
                 n = min(n, (rest + self._n_started) // 3)
         return max(self._n_started, known) < n
 
-    def _start(self) -> Place:
+    def _start(self, taken: frozenset[bytes]) -> Place:
+        """The next of the points that fill the space; one that others took is passed over."""
         if self._starts is None or self._n_started >= len(self._starts):
             seed = seeding.stream_seed(self.seed, self.name, worker=self.worker)
             n = max(2 * self._n_started, self._n_startup, 8)
             self._starts = self._domain.starts(n, seed)
-        self._n_started += 1
-        return self._starts[self._n_started - 1]
+        rest = range(self._n_started, len(self._starts))
+        free = (i for i in rest if self._starts[i].x.tobytes() not in taken)
+        start = next(free, self._n_started)
+        self._n_started = start + 1
+        return self._starts[start]
 
     def _is_exhausted(self, pending: Sequence[Pending]) -> bool:
         """Whether every row of a table without noise was evaluated or is pending."""

@@ -90,7 +90,7 @@ class Scored(Optimizer):
 
     def _ask(self, n: int, left: Budget) -> list[Trial]:
         trials: list[Trial] = []
-        pending = [self._encoding.encode(trial.params)[0] for trial in self.pending]
+        pending = [self._encoding.encode(trial.params)[0] for trial in self.awaited]
         for _ in range(n):
             rest = HORIZON if left.evaluations is None else left.evaluations - len(trials)
             place = self._decide(pending, max(rest, 1))
