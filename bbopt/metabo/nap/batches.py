@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from bbopt.metabo.nap.families import Functions
+from bbopt.metabo.nap.families import Functions, Numbers
 from bbopt.metabo.nap.forward import padded
 from bbopt.metabo.nap.normalise import Scale, scale_of
 from bbopt.space import Array
@@ -82,7 +82,7 @@ class FunctionSource:
 
 
 def normalised_batch(
-    x: Array, u: Array, q: Array, targets: Array, sizes: Array, bound: float
+    x: Array, u: Array, q: Array, targets: Array, sizes: Numbers, bound: float
 ) -> Batch:
     """A batch in the units of its histories.
 

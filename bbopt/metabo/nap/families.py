@@ -113,7 +113,7 @@ class Functions:
         matters = self.space.used & (
             rng.random(shape) >= _sometimes(rng, b, 0.3) * rng.random((b, 1))
         )
-        matters[np.arange(b), rng.integers(0, self.space.sizes)] = True
+        matters[np.arange(b), rng.integers(0, self.space.sizes)] = True  # at least one
         self._is_warped = rng.random(b) < 0.35
         self._warp = np.exp(0.5 * rng.normal(size=(b, 2, columns))).astype(np.float32)
         self._draw_process(rng, matters, d)
@@ -134,7 +134,8 @@ class Functions:
         f = np.sign(f) * np.abs(f) ** self._power[:, None]
         bend = self._bend[:, None]
         safe = np.where(bend == 0.0, 1.0, bend)
-        return np.where(bend == 0.0, f, np.expm1(safe * np.clip(f, -6.0, 6.0)) / safe)
+        values: Array = np.where(bend == 0.0, f, np.expm1(safe * np.clip(f, -6.0, 6.0)) / safe)
+        return values
 
     def observed(self, x: Array, rng: np.random.Generator) -> Array:
         """Values with noise, whose size may depend on the point."""
@@ -153,8 +154,8 @@ class Functions:
         chi = np.where(np.isinf(freedom)[:, None, None], 1.0, chi)
         weights = rng.normal(size=(b, FEATURES, columns)) / (chi * scales[:, None, :])
         additive = rng.random(b) < 0.2
-        one = rng.random((b, FEATURES, columns)) < 1.5 / d[:, :, None]
-        weights *= np.where(additive[:, None, None], one, True) * matters[:, None, :]
+        one = np.less(rng.random((b, FEATURES, columns)), 1.5 / d[:, :, None])
+        weights *= np.where(additive[:, None, None], one, np.array(True)) * matters[:, None, :]
         self._weights = np.ascontiguousarray(weights.transpose(0, 2, 1), np.float32)
         self._phases = rng.uniform(0.0, 2.0 * np.pi, (b, 1, FEATURES)).astype(np.float32)
         amplitudes = rng.normal(size=(b, FEATURES)) * (2.0 / FEATURES) ** 0.5
@@ -209,7 +210,8 @@ class Functions:
         )
         both = self._matters[i, None, 1:] & self._matters[i, None, :-1]
         f[i] -= self._valley[i, None] * (bent**2 * both).sum(axis=2)
-        return f.astype(np.float64)
+        values: Array = f.astype(np.float64)
+        return values
 
 
 def _sometimes(rng: np.random.Generator, b: int, share: float) -> Array:

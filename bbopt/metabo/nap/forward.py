@@ -257,7 +257,7 @@ class Network:
         return y
 
 
-def padded(x: Array, sizes: Array, columns: int) -> Tensor:
+def padded(x: Array, sizes: npt.NDArray[np.integer], columns: int) -> Tensor:
     """Points as the network sees them: centred, padded with zeros, of the same total size.
 
     Parameters

@@ -1,0 +1,179 @@
+"""``bbopt train``: networks that are trained before they optimise."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bbopt.errors import UsageError
+
+if TYPE_CHECKING:
+    from bbopt.metabo.nap.tasks import Past
+    from bbopt.metabo.nap.train import Lesson, Progress
+
+
+@click.group()
+def train() -> None:
+    """Train what optimizers are made of."""
+
+
+@train.command()
+@click.option(
+    "--data",
+    metavar="FOLDER|STORAGE",
+    help="Earlier tasks over one space: a folder of npz or CSV tables, or a storage with many "
+    "studies.  [default: random functions, for any space]",
+)
+@click.option("--out", required=True, metavar="FILE", help="The weight file to write.")
+@click.option(
+    "--tasks",
+    metavar="A-B",
+    help="The tasks to learn from, counted from 0 in the order of their names.  "
+    "[default: all that are not held out]",
+)
+@click.option(
+    "--validation",
+    metavar="A-B",
+    help="The tasks that are held out, to measure with.  [default: the last fifth]",
+)
+@click.option(
+    "--stages",
+    default="1,2",
+    show_default=True,
+    metavar="1,2,3",
+    help="1: densities. 2: the acquisition. 3: both.",
+)
+@click.option("--steps", metavar="N,N,N", help="Of each stage.  [default: 5000, 150, 50]")
+@click.option("--minutes", type=float, help="Stop after so many, wherever it is.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
+@click.option("--resume", is_flag=True, help="Go on from where it stopped.")
+@click.pass_context
+def nap(ctx: click.Context, /, data: str | None, out: str, **given: Any) -> None:
+    """Train a neural acquisition process, and print what the validation says of it.
+
+    The same steps and seed give the same weights on the same machine; '--minutes' may stop
+    earlier. Beside FILE lie the log (.csv), the curves (.svg) and what '--resume' needs.
+
+    \b
+    bbopt train nap --data tables/ --out mine.safetensors
+    bbopt train nap --data runs.journal --out mine.safetensors --minutes 10
+    bbopt run PROBLEM --optimizer nap --set weights=mine.safetensors
+    """  # noqa: D301 - \b keeps click from wrapping what follows
+    from bbopt.metabo.nap import train as training
+    from bbopt.running.identity import command_line
+
+    stages = _numbers("--stages", given["stages"])
+    if given["steps"] is None:
+        steps = tuple(training.DEFAULT_STEPS.get(stage, 1) for stage in stages)
+    else:
+        steps = _numbers("--steps", given["steps"])
+    plan = training.Plan(stages, steps, given["seed"])
+    minutes = given["minutes"]
+    if minutes is not None and not minutes > 0:
+        raise UsageError(f"--minutes must be positive, got {minutes!r}")
+    path = Path(out)
+    if not path.parent.is_dir():
+        raise UsageError(f"--out: no such folder: {path.parent}")
+    lesson = _lesson(data, given["tasks"], given["validation"], plan.seed)
+    with _Line(is_quiet=ctx.find_root().params.get("quiet", False)) as line:
+        metadata = training.train(
+            lesson,
+            plan,
+            path,
+            minutes=minutes,
+            resume=given["resume"],
+            command=command_line(),
+            watch=line.show,
+        )
+    for stage, measures in metadata.validation.items():
+        click.echo(f"{stage}: " + ", ".join(f"{k} {v:.4f}" for k, v in measures.items()))
+    click.echo(out)
+
+
+class _Line:
+    """Progress on stderr: a bar on a terminal, else a line for each line of the log."""
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._is_quiet = is_quiet
+        console = Console(stderr=True)
+        self._is_bar = console.is_terminal and not is_quiet
+        text, left = TextColumn("{task.description}"), TimeRemainingColumn()
+        self._bar: Any = Bar(
+            text, BarColumn(), MofNCompleteColumn(), left, console=console, disable=not self._is_bar
+        )
+        self._tasks: dict[int, Any] = {}
+
+    def __enter__(self) -> _Line:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def show(self, progress: Progress) -> None:
+        text = " ".join(f"{name} {value:.3f}" for name, value in progress.measures.items())
+        if self._is_bar:
+            if progress.stage not in self._tasks:
+                task = self._bar.add_task("", total=progress.steps)
+                self._tasks[progress.stage] = task
+            label = f"stage {progress.stage} loss {progress.measures['loss']:.3f}"
+            task = self._tasks[progress.stage]
+            self._bar.update(task, completed=progress.step, description=label)
+        elif len(progress.measures) > 1 and not self._is_quiet:
+            where = f"stage {progress.stage} step {progress.step}/{progress.steps}"
+            print(f"{where}: {text}", file=sys.stderr, flush=True)
+
+
+def _lesson(data: str | None, tasks: str | None, validation: str | None, seed: int) -> Lesson:
+    from bbopt.metabo.nap.tasks import read_past
+    from bbopt.metabo.nap.train import lesson_of, lesson_of_functions
+
+    if data is None:
+        if tasks is not None or validation is not None:
+            raise UsageError("--tasks and --validation need --data")
+        return lesson_of_functions()
+    past = read_past(data)
+    return lesson_of(*_split(past, tasks, validation), seed)
+
+
+def _split(past: Past, tasks: str | None, validation: str | None) -> tuple[Past, Past]:
+    """The tasks to learn from, and those held out."""
+    n = len(past.tasks)
+    if n < 2:
+        raise UsageError("--data needs at least two tasks, one of them to measure with")
+    last = range(n - max(n // 5, 1), n)
+    held_out = list(last) if validation is None else _range("--validation", validation)
+    learned = [i for i in range(n) if i not in held_out]
+    if tasks is not None:
+        learned = _range("--tasks", tasks)
+        both = sorted({*learned} & {*held_out})
+        if both:
+            raise UsageError(f"--tasks must leave out those of --validation, got {both[0]} in both")
+    if not learned:
+        raise UsageError("--validation must leave tasks to learn from")
+    return past.only(learned), past.only(held_out)
+
+
+def _range(option: str, text: str) -> list[int]:
+    first, dash, last = text.partition("-")
+    try:
+        numbers = list(range(int(first), int(last if dash else first) + 1))
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise UsageError(f"{option} must be numbers as in 0-19, got {text!r}")
+    return numbers
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} must be numbers separated by commas, got {text!r}") from None
