@@ -112,16 +112,23 @@ def stable_mass(weights: csr_array, s: float, k: int) -> Array:
 
 def _symmetric_ends(weights: csr_array) -> Array:
     """The second greatest and the least eigenvalue of symmetric weights."""
+    # No eigenvalue is less than the least 2 a_ii - 1 (Gershgorin); long rings come close to it.
+    bound = 2 * weights.diagonal().min() - 1
+    return np.concatenate([_but_one(_end(weights, 2, "LA", 1.0)), _end(weights, 1, "SA", bound)])
+
+
+def _end(weights: csr_array, k: int, which: str, bound: float) -> Array:
+    """The ``k`` eigenvalues nearest to the end of the spectrum, which ``bound`` encloses."""
     from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
     options = {"v0": _start(weights), "return_eigenvectors": False}
-    low = eigsh(weights, 1, which="SA", tol=1e-5, **options)  # an error of 1e-5 at most
     try:
-        high = eigsh(weights, 2, which="LA", maxiter=100, **options)
+        values: Array = eigsh(weights, k, which=which, maxiter=100, **options)
     except ArpackNoConvergence:
-        # eigenvalues that crowd below 1 lie far apart once inverted around a point above it
-        high = eigsh(weights, 2, sigma=1 + 1e-9, **options)
-    return np.concatenate([_but_one(high), low])
+        # eigenvalues that crowd at the end lie far apart once inverted around a point beyond it
+        beyond = bound + (1e-9 if which == "LA" else -1e-9)
+        values = eigsh(weights, k, sigma=beyond, **options)
+    return values
 
 
 def _ends(weights: csr_array) -> npt.NDArray[np.complex128]:

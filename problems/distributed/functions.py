@@ -30,6 +30,8 @@ from .local import Local
 
 BOUND = 100.0
 CONFLICT = 100.0
+AT_ONCE = 8_000
+"""Numbers transformed at once: so few that every intermediate stays in the cache."""
 
 
 class Conflicting(Local):
@@ -99,8 +101,13 @@ class Conflicting(Local):
 
     def local(self, x: Array, agent: int) -> Array:
         """e(z) + 100 Σ_j A_ij z̃_j."""
-        z, values = self.parts[agent % len(self.parts)](self._z(x))
-        values += z @ self._pull[agent]
+        part, pull = self.parts[agent % len(self.parts)], self._pull[agent]
+        z, values = self._z(x), np.empty(len(x))
+        step = max(1, AT_ONCE // z.shape[1])
+        for start in range(0, len(z), step):
+            rows = slice(start, start + step)
+            moved, values[rows] = part(z[rows])
+            values[rows] += moved @ pull
         return values
 
     def mean(self, x: Array) -> Array:
