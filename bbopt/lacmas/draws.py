@@ -19,6 +19,9 @@ ALONE = 1_000
 BLOCK = 64
 """Agents that share a key beyond ``ALONE``, and must be owned by one rank."""
 
+COMMON = 2**64 - 1
+"""The key, in an agent's place, of what is drawn for all."""
+
 
 class Draws:
     """The draws of some agents: Philox with key (seed, agent), counter (round, step, purpose).
@@ -48,6 +51,11 @@ class Draws:
             stop = start + min(self._size, self._n - unit * self._size)
             yield slice(start, stop), one
             start = stop
+
+    def common(self, purpose: str, round_: int = 0) -> np.random.Generator:
+        """A generator that is the same for all agents: for methods that draw for all at once."""
+        counter = [0, crc32(purpose.encode()), 0, round_]
+        return np.random.Generator(np.random.Philox(key=[self._seed, COMMON], counter=counter))
 
     def uniform(self, purpose: str, round_: int, step: int, *shape: int) -> Array:
         """Uniform in [0, 1), ``(a, *shape)``."""
