@@ -251,7 +251,10 @@ class Masoie(Search):
         return True
 
     def _message(self, centre: Array) -> Array:
-        return centre if self.settings.mix == "centroid" else self.x.reshape(len(self.x), -1)
+        if self.settings.mix == "centroid":
+            return centre
+        a, p, d = self.x.shape
+        return self.x.reshape(a, p * d)  # not -1: a rank may own no agents
 
     def _headers(self, centre: Array) -> Array:
         values = {
