@@ -48,17 +48,18 @@ def points(x: Array, step: Array) -> Array:
 
     Parameters
     ----------
-    x : (d,) array
+    x : (d,) or (a, d) array
         Where, in the unit cube.
     step : (a,) array
         Each agent's step, below 1/4. Where a bound is nearer than that, both points lie on the
         other side, half a step and a step away.
     """
     first, second = _moves(x, step)
-    out = np.tile(x, (len(step), 2 * len(x), 1))
-    j = np.arange(len(x))
+    d = x.shape[-1]
+    out = np.array(np.broadcast_to(x[..., None, :], (len(step), 2 * d, d)))
+    j = np.arange(d)
     out[:, j, j] += first
-    out[:, len(x) + j, j] += second
+    out[:, d + j, j] += second
     return np.clip(out, 0.0, 1.0)
 
 
@@ -69,7 +70,7 @@ def slopes(x: Array, step: Array, here: Array, values: Array) -> Array:
     alone; where both are, or the value at ``x`` is, the slope is zero.
     """
     first, second = _moves(x, step)
-    d = len(x)
+    d = x.shape[-1]
     f1, f2 = values[:, :d] - here[:, None], values[:, d:] - here[:, None]
     quotient = (second**2 * f1 - first**2 * f2) / (first * second * (second - first))
     out = np.where(

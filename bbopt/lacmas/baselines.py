@@ -1,0 +1,80 @@
+"""What to compare ``lacmas`` with, on the same network and at the same budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from scipy.sparse import csr_array, eye_array
+
+from bbopt.lacmas import guides
+from bbopt.lacmas.cbo import ConsensusBased
+from bbopt.lacmas.central import CentralCma
+from bbopt.lacmas.distributed import Distributed
+from bbopt.lacmas.draws import Draws
+from bbopt.lacmas.gradient_tracking import GradientTracking
+from bbopt.lacmas.masoie import Masoie, SwarmSettings
+from bbopt.lacmas.network import Network
+from bbopt.lacmas.optimizer import default_particles
+from bbopt.lacmas.quasi_newton import QuasiNewton
+from bbopt.lacmas.search import Box, Search
+from bbopt.registry import register_optimizer
+from bbopt.settings import setting
+
+
+@register_optimizer("swarm:isolated")
+class Isolated(Distributed):
+    """Swarms that never talk: each learns on its own objective, and the results are averaged."""
+
+    @cached_property
+    def _matrix(self) -> csr_array:
+        return csr_array(eye_array(self.spec.agents.n))  # type: ignore[union-attr]
+
+    def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
+        swarm = SwarmSettings(n_particles=default_particles(box.d, budget))
+        guide = guides.make("none", network, draws, guides.GuideSettings(), None)
+        return Masoie(network, box, draws, budget, swarm, guide)
+
+
+@register_optimizer("swarm:cbo")
+class Cbo(Distributed):
+    """Consensus-based optimisation over gossiped values (:mod:`bbopt.lacmas.cbo`)."""
+
+    def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
+        return ConsensusBased(network, box, draws, budget, self.known)
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """The settings of ``swarm:gradient-tracking``."""
+
+    rate: float = setting(
+        1.0, "α, in units of the one whose first step is 0.01 of the box's edges", low=1e-9
+    )
+
+
+@register_optimizer("swarm:gradient-tracking")
+class Tracking(Distributed):
+    """Gradient tracking from differences (:mod:`bbopt.lacmas.gradient_tracking`)."""
+
+    Settings: ClassVar[type[Any]] = TrackingSettings
+
+    def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
+        return GradientTracking(network, box, draws, budget, self.settings.rate)
+
+
+@register_optimizer("swarm:quasi-newton")
+class Newton(Distributed):
+    """Quasi-Newton by gossip without swarms before it (:mod:`bbopt.lacmas.quasi_newton`)."""
+
+    def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
+        return QuasiNewton(network, box, draws, budget, self.known)
+
+
+@register_optimizer("swarm:cma")
+class Central(Distributed):
+    """CMA-ES of a centre that sees all agents' values (:mod:`bbopt.lacmas.central`): a bound."""
+
+    def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
+        return CentralCma(network, box, draws, budget)
