@@ -45,6 +45,15 @@ class Wrapper(Problem):
         """The wrapped problem's."""
         return self.problem.spec
 
+    @property
+    def llm(self) -> Any:
+        """The wrapped problem's."""
+        return self.problem.llm
+
+    @llm.setter
+    def llm(self, client: Any) -> None:
+        self.problem.llm = client
+
     def evaluate(self, trial: Trial, rng: np.random.Generator) -> Any:
         """The wrapped problem's."""
         return self.problem.evaluate(trial, rng)

@@ -67,6 +67,14 @@ def test_a_wrapper_that_changes_nothing_is_the_problem_itself(wrap):
     assert pickle.loads(pickle.dumps(wrapped)).truth(AT) == bowl.truth(AT)
 
 
+def test_a_wrapped_problem_gets_the_model_that_its_wrapper_is_given():
+    bowl = Bowl()
+    wrapped = Slow(Noisy(bowl, 0.1), 0)
+    assert wrapped.llm is None
+    wrapped.llm = client = object()
+    assert wrapped.llm is bowl.llm is client
+
+
 def test_wrappers_compose():
     problem = Noisy(Flaky(Shifted(Slow(Bowl(), 0), seed=1), {4: "nan"}), sd=0.1)
     assert problem.name == "noisy(flaky(shifted(slow(bowl))))"
