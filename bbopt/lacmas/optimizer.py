@@ -44,6 +44,7 @@ class LacMas(Distributed):
         self._method = chosen["method"]
         self._guide = self.settings.guide or chosen["guide"]
         self._d_range = chosen["d_range"]
+        self._adviser: guides.Guide | None = None
 
     @property
     def _rule(self) -> str:
@@ -56,7 +57,7 @@ class LacMas(Distributed):
     @property
     def usage(self) -> Usage:
         """What the guide has used of its model."""
-        return NO_USAGE if self.llm is None else self.llm.usage("guide")
+        return NO_USAGE if self._adviser is None else self._adviser.usage
 
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
         if self._method == "ccsa-des":
@@ -90,7 +91,7 @@ class LacMas(Distributed):
             least=None if is_paper else self.known.least,
             seed=self.seed,
         )
-        guide = guides.make(self._guide, network, draws, advice, self.llm)
+        guide = self._adviser = guides.make(self._guide, network, draws, advice, self.llm)
         initial = self.space.initial
         start = None if initial is None else self._coordinates.from_params(initial)
         return Masoie(network, box, draws, budget, shape, guide, start)

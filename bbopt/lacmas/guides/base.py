@@ -14,6 +14,7 @@ from bbopt.lacmas.draws import Draws
 from bbopt.lacmas.guides import contract
 from bbopt.lacmas.memory import Memory
 from bbopt.lacmas.network import Network
+from bbopt.trial import NO_USAGE, Usage
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -174,8 +175,13 @@ class Guide(ABC):
         )
         return replace(advice, d=d, c=c)
 
-    def diagnostics(self) -> dict[str, float]:
+    @property
+    def usage(self) -> Usage:
         """What it has used of a language model, the same on every rank."""
+        return NO_USAGE
+
+    def diagnostics(self) -> dict[str, float]:
+        """The same as scalars for the trace."""
         return {"guide_calls": 0, "guide_tokens": 0, "guide_fallbacks": 0}
 
     def state(self, network: Network) -> dict[str, Any]:
