@@ -134,7 +134,7 @@ def _split(
 ) -> tuple[Rows, Rows]:
     """Rows of a history and, beside it, of candidates; some near the best of the history."""
     order = rng.permutation(len(points))
-    n = min(n, len(points) - 1)
+    wanted, n = n, min(n, len(points) - 1)
     if n < 4 or is_uniform:
         rows = order[:n]
     else:
@@ -149,7 +149,7 @@ def _split(
     near = _nearest(rng, points, rows, utility, m // 3 if n else 0)
     free = order[~np.isin(order, np.concatenate([rows, near]))]
     others = np.concatenate([near, free[: m - len(near)]])
-    return rows, np.resize(others, m)
+    return np.resize(rows, wanted), np.resize(others, m)  # a small table: some of them again
 
 
 def _nearest(
