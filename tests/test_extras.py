@@ -20,6 +20,7 @@ EXTRAS = CONFIG["project"]["optional-dependencies"]
 PACKAGES = (
     *("openai", "xllamacpp", "landlock", "pyseccomp", "networkx", "mpi4py"),
     *("torch", "botorch", "gpytorch", "matplotlib", "cma", "cmaes", "gepa", "openevolve"),
+    "ConfigSpace",
 )
 IMPORT_EVERYTHING = """
 import importlib, pkgutil
