@@ -292,7 +292,8 @@ class _Log:
                 if name not in ("stage", "step") and len(shown) > 1:
                     axis.plot([r["step"] for r in shown], [r[name] for r in shown], label=name)
             axis.set(title=f"stage {stage}: {STAGES[stage]}", xlabel="step")
-            axis.legend(fontsize=7)
+            if axis.lines:  # of one line of the log nothing can be drawn
+                axis.legend(fontsize=7)
         figure.tight_layout()
         figure.savefig(path)
         pyplot.close(figure)
