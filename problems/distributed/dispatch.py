@@ -45,7 +45,7 @@ class Dispatch(Local):
         Number of units, >= 2; 3 are the system of the literature, linked as a triangle, others are
         drawn, linked as in ``distributed/f1``.
     penalty : float
-        Cost of a MW² of imbalance, > 0.
+        Cost of a MW² of imbalance, >= 100; with less, buying an imbalance would pay.
     seed : int
         Seed of units that are drawn, >= 0.
     noise : float
@@ -61,7 +61,7 @@ class Dispatch(Local):
         self, agents: int = 3, penalty: float = 1000.0, seed: int = 0, noise: float = 0.0
     ) -> None:
         n = checks.integer("agents", agents, 2)
-        self.penalty = checks.number("penalty", penalty, 1e-9)
+        self.penalty = checks.number("penalty", penalty, 100)
         seed = checks.integer("seed", seed, 0)
         self.units = THREE if n == len(THREE) else _drawn(n, seed)
         low, high = self.units[:, 5:].T
