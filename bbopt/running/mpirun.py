@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bbopt.errors import UsageError, require
-from bbopt.running.ranks import Ranks, world
+
+if TYPE_CHECKING:
+    from bbopt.running.ranks import Ranks
 
 T = TypeVar("T")
 
@@ -30,6 +32,8 @@ def rank() -> int:
 
 def together(work: Callable[[Ranks], T]) -> T:
     """Run ``work(ranks)`` on every rank; an error on any of them ends all, with one message."""
+    from bbopt.running.ranks import Ranks, world  # numpy is not needed to see who we are
+
     comm = Ranks(world())
     try:
         return work(comm)
@@ -45,6 +49,8 @@ def on_rank_zero(work: Callable[[Executor], T]) -> T:
     Every rank returns what it returned. What it raises is raised on rank 0; the other ranks
     leave quietly with exit code 1.
     """
+    from bbopt.running.ranks import world
+
     comm = world()
     futures = require("mpi4py.futures", extra="swarm", needed_by="a run under mpirun")
     result: T | None = None
