@@ -27,7 +27,7 @@ COMMANDS = {
     "report": ("bench", "Write the report of the bench in DIR as one page, and print its path."),
     "llm": ("llm", "Language models: what a run would use."),
     "train": ("train", "Train what optimizers are made of."),
-    "swarm": ("swarm", "Networks of agents: what there is to know of a graph."),
+    "swarm": ("swarm", "Networks of agents: what a graph does to those who run on it."),
 }
 """Subcommand -> the module of this package that has it, and its line in ``bbopt --help``."""
 

@@ -22,7 +22,7 @@ STEPS = (4, 3, 2)
 
 @click.group()
 def swarm() -> None:
-    """Networks of agents."""
+    """Networks of agents: what a graph does to those who run on it."""
 
 
 @swarm.command()

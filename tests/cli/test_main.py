@@ -59,7 +59,7 @@ def test_the_help_says_of_each_command_what_it_says_of_itself(name):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["rum"], "unknown command 'rum': did you mean run?"),
+        (["rum"], "unknown command 'rum': did you mean run"),
         (["--loud"], "No such option '--loud'"),
         (["run", "synthetic/branin"], "Missing option '--budget'"),
         (["run"], "Missing argument 'PROBLEM'"),
