@@ -66,10 +66,12 @@ def scale_of(utility: Array) -> Scale:
     if not len(u):
         return Scale()
     median, best = float(np.median(u)), float(u.max())
+    floor = FLOOR * max(abs(best), abs(median), 1e-300)
     sd = float(u.std())
-    if not sd > FLOOR * max(abs(best), abs(median), 1e-300):
+    if not sd > floor:
         return Scale(median=median)
     # where most values tie with the best, a tenth of their spread stands for the gap above
-    scale = Scale(median, max(best - median, 0.1 * sd))
+    gap = best - median
+    scale = Scale(median, gap if gap > floor else 0.1 * sd)
     w = scale._warped(u)
     return Scale(scale.median, scale.spread, float(w.mean()), float(w.std()))

@@ -19,8 +19,8 @@ else:
     except ModuleNotFoundError:  # the model's constructor says what to install
         torch = None
 
-BATCH = 32
-CANDIDATES = 64
+BATCH = 24
+CANDIDATES = 56
 LONGEST = 50
 """Rows of the longest history."""
 

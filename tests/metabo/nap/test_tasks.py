@@ -1,0 +1,180 @@
+"""Training tasks: what is read, what is drawn, and that nothing is chosen with hindsight."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pytest
+
+from bbopt.errors import StorageError, UsageError
+from bbopt.metabo.nap.batches import FunctionSource, normalised_batch
+from bbopt.metabo.nap.families import Functions, draw_columns
+from bbopt.metabo.nap.pools import PoolSource, projected
+from bbopt.metabo.nap.tasks import Task, read_past
+
+
+def write_table(path, *, n=12, high=1.0, names=("eta", "depth"), log=(True, False), seed=0):
+    x = np.random.default_rng(seed).uniform(0.01, high, (n, 2))
+    np.savez(
+        path, X=x, y=x[:, 0], names=np.array(names), low=np.full(2, 0.01), high=np.full(2, high),
+        log=np.array(log), minimise=np.array(True),
+    )  # fmt: skip
+    return x
+
+
+def test_tables_become_tasks_over_a_space_that_holds_them_all(tmp_path):
+    x = write_table(tmp_path / "a.npz")
+    write_table(tmp_path / "b.npz", high=2.0, seed=1)
+    past = read_past(tmp_path)
+    assert [task.name for task in past.tasks] == ["a", "b"]
+    eta, depth = past.columns
+    assert (eta.name, eta.low, eta.high, eta.log) == ("eta", 0.01, 2.0, True)
+    assert (depth.name, depth.log) == ("depth", False)
+    np.testing.assert_allclose(past.tasks[0].utility, -x[:, 0])  # an error: smaller is better
+    np.testing.assert_allclose(past.tasks[0].x[:, 0], np.log(x[:, 0] / 0.01) / np.log(200.0))
+
+
+def test_studies_become_tasks_and_what_failed_is_left_out(tmp_path):
+    storage = f"sqlite:///{tmp_path}/past.db"
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for name, direction in (("one", "minimize"), ("two", "maximize")):
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction=direction,
+            sampler=optuna.samplers.RandomSampler(seed=1),
+        )  # fmt: skip
+        for _ in range(10):
+            trial = study.ask()
+            lr = trial.suggest_float("lr", 1e-3, 1.0, log=True)
+            layers = trial.suggest_int("layers", 1, 4)
+            study.tell(trial, lr + layers)
+        study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    past = read_past(storage)
+    assert [task.name for task in past.tasks] == ["one", "two"]
+    assert [column.name for column in past.columns] == ["layers", "lr"]
+    assert past.tasks[0].x.shape == (10, 2)
+    assert past.tasks[0].utility.max() < 0 < past.tasks[1].utility.min()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"names": ("eta", "width")}, "all tasks must have the same parameters"),
+        ({"log": (False, False)}, "'eta' must have one scale"),
+        ({"n": 3}, "'b' needs at least 8 rows, got 3"),
+    ],
+)
+def test_tasks_that_do_not_fit_together_are_refused(tmp_path, change, message):
+    write_table(tmp_path / "a.npz")
+    write_table(tmp_path / "b.npz", **change)
+    with pytest.raises(UsageError, match=message):
+        read_past(tmp_path)
+
+
+def test_a_place_without_tasks_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no npz or CSV file"):
+        read_past(tmp_path)
+    with pytest.raises(UsageError, match="no such folder or storage"):
+        read_past(tmp_path / "absent")
+    with pytest.raises(StorageError):
+        read_past("sqlite:////nowhere/at/all.db")
+
+
+def test_categories_are_refused_by_name(tmp_path):
+    (tmp_path / "a.csv").write_text("booster,value\n" + "tree,1\nlinear,2\n" * 5)
+    with pytest.raises(UsageError, match="'booster' must be a number"):
+        read_past(tmp_path)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 30])
+def test_a_batch_of_functions_is_finite_and_inside_the_cube(n):
+    batch = FunctionSource(16).batch(np.random.default_rng(n), 8, n, 40, 6.0)
+    assert batch.x.shape == (8, n, 16)
+    assert batch.candidates.shape == (8, 40, 16)
+    for part in batch:
+        assert np.isfinite(part).all()
+    assert np.abs(batch.targets).max() <= 6.0
+    # in centred coordinates times sqrt(16 / d)
+    assert np.abs(batch.candidates).max() <= 4.0
+
+
+def test_spaces_have_values_on_their_grids_and_one_choice_a_group():
+    rng = np.random.default_rng(0)
+    columns = draw_columns(rng, 200, 16)
+    assert columns.groups
+    x = columns.rounded(rng.random((200, 5, 16)))
+    for i, group in columns.groups:
+        np.testing.assert_array_equal(x[i, :, group].sum(axis=1), 1.0)
+        assert group.stop <= columns.sizes[i]
+    discrete = (columns.levels > 0) & columns.used
+    cells = x.transpose(0, 2, 1)[discrete] * columns.levels[discrete][:, None] - 0.5
+    np.testing.assert_allclose(cells, np.round(cells), atol=1e-9)
+    unused = x.transpose(0, 2, 1)[~columns.used]
+    np.testing.assert_array_equal(unused, 0.5)
+
+
+def test_functions_do_not_depend_on_coordinates_that_are_not_theirs():
+    rng = np.random.default_rng(3)
+    functions = Functions(rng, 40, 16)
+    x = functions.space.rounded(rng.random((40, 6, 16)))
+    other = np.where(functions.space.used[:, None, :], x, rng.random(x.shape))
+    np.testing.assert_allclose(functions(other), functions(x), atol=1e-4, rtol=1e-4)
+
+
+def test_an_observation_is_the_function_where_there_is_no_noise():
+    rng = np.random.default_rng(4)
+    functions = Functions(rng, 40, 8)
+    x = functions.space.rounded(rng.random((40, 6, 8)))
+    gap = np.abs(functions.observed(x, rng) - functions(x)).max(axis=1)
+    assert 5 < (functions.noise == 0).sum() < 40
+    np.testing.assert_array_equal(gap[functions.noise == 0], 0.0)
+    assert (gap[functions.noise > 0] > 0).all()
+
+
+def test_targets_are_in_the_units_of_the_history_alone():
+    rng = np.random.default_rng(5)
+    x, u = rng.random((1, 6, 2)), rng.normal(size=(1, 6))
+    q, targets = rng.random((1, 9, 2)), rng.normal(size=(1, 9))
+    one = normalised_batch(x, u, q, targets, np.array([2]), 6.0)
+    # candidates that are better or worse change nothing for the others
+    changed = targets + np.array([0.0] * 8 + [100.0])
+    other = normalised_batch(x, u, q, changed, np.array([2]), 6.0)
+    np.testing.assert_array_equal(one.z, other.z)
+    np.testing.assert_array_equal(one.targets[:, :8], other.targets[:, :8])
+    assert other.targets[0, 8] == 6.0
+
+
+@pytest.fixture(scope="module")
+def pool():
+    rng = np.random.default_rng(0)
+    tasks = []
+    for k in range(3):
+        x = rng.random((60, 2))
+        tasks.append(Task(str(k), x, -((x - 0.2 * k) ** 2).sum(axis=1)))
+    return PoolSource(tasks, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 20, 50])
+def test_a_batch_of_a_pool_has_candidates_beside_its_history(pool, n):
+    batch = pool.batch(np.random.default_rng(n), 6, n, 15, 6.0)
+    for part in batch:
+        assert np.isfinite(part).all()
+    if n <= 45:  # a table of 60 rows has 15 others
+        for x, candidates in zip(batch.x, batch.candidates, strict=True):
+            gaps = np.abs(x[:, None, :] - candidates[None]).sum(axis=2)
+            assert not (gaps == 0).any()
+
+
+def test_instances_of_a_pool_are_tables_or_mixtures_of_their_surrogates(pool):
+    instances = pool.instances(np.random.default_rng(0), 8, 40)
+    assert instances.points.shape == (8, 40, 2)
+    assert np.isfinite(instances.utility).all()
+    assert (instances.utility.std(axis=1) > 0).all()
+
+
+def test_a_projection_stays_in_the_cube_and_is_a_rotation_about_its_centre():
+    points = 0.5 + 0.1 * (np.random.default_rng(0).random((50, 3)) - 0.5)
+    turned = projected(points, np.random.default_rng(1))
+    assert ((turned >= 0) & (turned <= 1)).all()
+    np.testing.assert_allclose(
+        ((turned - 0.5) ** 2).sum(axis=1), ((points - 0.5) ** 2).sum(axis=1), rtol=1e-9
+    )
