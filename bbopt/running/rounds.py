@@ -60,6 +60,8 @@ class Rounds:
         self.rows: list[dict[str, Any]] = []
         self.stop: str | None = None
         self._calls: Counter[int] = Counter()
+        # where nothing is drawn: streams for each call are half the time of 10,000 agents
+        self._unused = self._stream(0) if self.problem.spec.deterministic is True else None
         self._causes: set[type[Exception]] = set()  # of failures, said once each
         self._evaluations = 0
         self._started = time.monotonic()
@@ -79,10 +81,7 @@ class Rounds:
         limit = self.options.budget.evaluations
         if limit is not None and self._evaluations + len(x) > limit:
             raise BBOptError(f"the method asked for more than the budget of {limit} evaluations")
-        o = self.optimizer
-        rng = seeding.stream(
-            o.seed, "array", worker=o.worker, number=agent, block=self._calls[agent]
-        )
+        rng = self._unused or self._stream(agent)
         self._calls[agent] += 1
         self._evaluations += len(x)
         assert self.problem.evaluate_array is not None
@@ -100,6 +99,11 @@ class Rounds:
         values = np.where(np.isfinite(values), values, np.nan)
         self.meter.failures += int(np.isnan(values).sum())
         return values
+
+    def _stream(self, agent: int) -> np.random.Generator:
+        """What the agent's next call draws from."""
+        seed, worker = self.optimizer.seed, self.optimizer.worker
+        return seeding.stream(seed, "array", worker=worker, number=agent, block=self._calls[agent])
 
     def report(self, row: Mapping[str, float]) -> bool:
         """Record a round's scalars (``value`` and ``evaluations`` among them); True to stop."""
