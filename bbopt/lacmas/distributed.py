@@ -21,7 +21,7 @@ from bbopt.lacmas.coordinates import Coordinates
 from bbopt.lacmas.draws import Draws
 from bbopt.lacmas.faults import Faults
 from bbopt.lacmas.network import Network
-from bbopt.lacmas.search import Array, Batch, Box, Search
+from bbopt.lacmas.search import Array, Batch, Box, Ints, Search
 from bbopt.lacmas.spectrum import Spectrum, spectrum
 from bbopt.trial import Best, Outcome, Trial
 
@@ -55,6 +55,7 @@ class Distributed(Optimizer):
         self._saved: Mapping[str, Any] | None = None
         self._agreed: Best | None = None  # in losses
         self._scalars: dict[str, float] = {}
+        self._counts: dict[str, Ints] = {}
         # ask/tell: the values that have come of the batch that is out
         self._values: Array = np.empty((0, 0))
         self._next = 0
@@ -124,7 +125,7 @@ class Distributed(Optimizer):
         """What is reported of a round, the same on every rank."""
         living = search.network.living
         losses = search.network.gather(search.losses)[living]
-        evaluations = int(search.network.gather(search.evaluations).sum())
+        evaluations = int(self._counted(search, "evaluations", search.evaluations).sum())
         finite = losses[np.isfinite(losses)]
         value = self.spec.sign * float(finite.mean()) if len(finite) else np.nan
         row = {"round": search.round_, "evaluations": evaluations, "value": value}
@@ -136,9 +137,15 @@ class Distributed(Optimizer):
         distance = np.linalg.norm(points - points.mean(axis=0), axis=1)
         return {
             "disagreement": float(distance.mean()),
-            "bytes_per_agent": float(network.gather(network.bytes_sent).mean()),
-            "messages": int(network.gather(network.messages).sum()),
+            "bytes_per_agent": float(self._counted(search, "bytes", network.bytes_sent).mean()),
+            "messages": int(self._counted(search, "messages", network.messages).sum()),
         }
+
+    def _counted(self, search: Search, name: str, counts: Ints) -> Ints:
+        """The counts of all agents, ``(n,)``; of those lost with a rank the last that it told."""
+        now = search.network.gather(counts)
+        self._counts[name] = np.maximum(now, self._counts.get(name, 0))
+        return self._counts[name]
 
     def _agree(self, search: Search, evaluate: Evaluate) -> None:
         """Every agent evaluates the mean of all points once."""
@@ -261,6 +268,7 @@ class Distributed(Optimizer):
             self._share = None if evaluations is None else evaluations // n
         budget = None if self._share is None else max(self._share - 1, 0)
         network = self._network(comm)
+        self._counts = {}
         seed = seeding.stream_seed(self.seed, "agents", worker=self.worker)
         draws = Draws(seed, network.agents, n)
         self._search = self._new_search(network, self._coordinates.box, draws, budget)

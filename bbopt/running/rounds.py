@@ -159,7 +159,9 @@ class Rounds:
     def finish(self) -> None:
         """Make meter, rows and their place the same on every rank; collective."""
         evaluations, failures = self._spent_by_all()
-        self.meter.evaluations = evaluations
+        # ranks that have died no longer say what they have spent, but the last row does
+        last = self.rows[-1] if self.rows else {}
+        self.meter.evaluations = max(evaluations, int(last.get("evaluations", 0)))
         self.meter.failures = failures
         self._clock()
         self.meter.overhead_seconds = self.meter.seconds - self._waited
