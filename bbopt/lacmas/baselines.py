@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 from scipy.sparse import csr_array, eye_array
 
 from bbopt.lacmas import guides
@@ -18,13 +19,22 @@ from bbopt.lacmas.masoie import Masoie, SwarmSettings
 from bbopt.lacmas.network import Network
 from bbopt.lacmas.optimizer import default_particles
 from bbopt.lacmas.quasi_newton import QuasiNewton
-from bbopt.lacmas.search import Box, Search
+from bbopt.lacmas.search import Array, Box, Search
 from bbopt.registry import register_optimizer
 from bbopt.settings import setting
 
 
+class Baseline(Distributed):
+    """What the methods below share: they start from the space's ``initial``, if it has one."""
+
+    @property
+    def _initial(self) -> Array | None:
+        initial = self.space.initial
+        return None if initial is None else self._coordinates.from_params(initial)
+
+
 @register_optimizer("swarm:isolated")
-class Isolated(Distributed):
+class Isolated(Baseline):
     """Swarms that never talk: each learns on its own objective, and the results are averaged."""
 
     @cached_property
@@ -34,15 +44,15 @@ class Isolated(Distributed):
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
         swarm = SwarmSettings(n_particles=default_particles(box.d, budget))
         guide = guides.make("none", network, draws, guides.GuideSettings(), None)
-        return Masoie(network, box, draws, budget, swarm, guide)
+        return Masoie(network, box, draws, budget, swarm, guide, self._initial)
 
 
 @register_optimizer("swarm:cbo")
-class Cbo(Distributed):
+class Cbo(Baseline):
     """Consensus-based optimisation over gossiped values (:mod:`bbopt.lacmas.cbo`)."""
 
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
-        return ConsensusBased(network, box, draws, budget, self.known)
+        return ConsensusBased(network, box, draws, budget, self.known, self._initial)
 
 
 @dataclass(frozen=True)
@@ -55,26 +65,33 @@ class TrackingSettings:
 
 
 @register_optimizer("swarm:gradient-tracking")
-class Tracking(Distributed):
+class Tracking(Baseline):
     """Gradient tracking from differences (:mod:`bbopt.lacmas.gradient_tracking`)."""
 
     Settings: ClassVar[type[Any]] = TrackingSettings
 
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
-        return GradientTracking(network, box, draws, budget, self.settings.rate)
+        start = _repeated(self._initial, network)
+        return GradientTracking(network, box, draws, budget, start, self.settings.rate)
 
 
 @register_optimizer("swarm:quasi-newton")
-class Newton(Distributed):
+class Newton(Baseline):
     """Quasi-Newton by gossip without swarms before it (:mod:`bbopt.lacmas.quasi_newton`)."""
 
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
-        return QuasiNewton(network, box, draws, budget, self.known)
+        start = _repeated(self._initial, network)
+        return QuasiNewton(network, box, draws, budget, self.known, start)
 
 
 @register_optimizer("swarm:cma")
-class Central(Distributed):
+class Central(Baseline):
     """CMA-ES of a centre that sees all agents' values (:mod:`bbopt.lacmas.central`): a bound."""
 
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
-        return CentralCma(network, box, draws, budget)
+        return CentralCma(network, box, draws, budget, self._initial)
+
+
+def _repeated(point: Array | None, network: Network) -> Array | None:
+    """The point for every owned agent, ``(a, d)``."""
+    return None if point is None else np.tile(point, (len(network.agents), 1))

@@ -36,18 +36,28 @@ class ConsensusBased(Search):
     ----------
     known : Spectrum
         The eigenvalues of the network's weights.
+    start : (d,) array, optional
+        A point that is the first particle.
     """
 
     per_agent: ClassVar[tuple[str, ...]] = ("loss",)
     shared: ClassVar[tuple[str, ...]] = ("x", "centre", "finished")
 
     def __init__(
-        self, network: Network, box: Box, draws: Draws, budget: int | None, known: Spectrum
+        self,
+        network: Network,
+        box: Box,
+        draws: Draws,
+        budget: int | None,
+        known: Spectrum,
+        start: Array | None = None,
     ) -> None:
         super().__init__(network, box, draws, budget)
         self._edges = box.high - box.low
         self._gossip = Gossip(network, known)
         self.x: Array = draws.common("cbo start").random((PARTICLES, box.d))
+        if start is not None:
+            self.x[0] = (start - box.low) / self._edges
         self.centre: Array = self.x.mean(axis=0)
         self.loss: Array = np.full(len(network.agents), np.nan)
         self.finished = False

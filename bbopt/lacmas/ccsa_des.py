@@ -29,12 +29,14 @@ GENERATIONS = 5
 """M: generations of a round."""
 COST = GENERATIONS * OFFSPRING + 2
 """Evaluations that a round costs each agent."""
-FIRST_SIGMA = 5e-9
-"""σ at the start: 1e-6 of the source, whose box is 200 wide."""
+FIRST_SIGMA = 1e-2
+"""σ at the start. The source's 1e-6 in a box 200 wide spends half of 1e5 evaluations on growing."""
 MEMORY = 0.97
 """β: what a round leaves of the path G."""
 INNER_RATE, OUTER_RATE = 0.001, 0.01
 """r_in and r_out: how fast σ follows an agent's own path and its neighbourhood's."""
+MOST_MIXES = 1000
+"""Rounds of plain mixing at the end, at most."""
 AGREED = 5e-13
 """An agent is content when it is so near to its neighbourhood's mean; 1e-10 of the source."""
 
@@ -89,7 +91,7 @@ class CcsaDes(Search):
         if self.pending is None and not self.finished:
             living = self.network.living[self.network.agents]
             if self.step == 0 and self.network.any(not self.affords(COST)[living].all()):
-                self.finished = True
+                self._agree()
                 return None
             x = self._points()[living]
             native = self.box.clip(self.box.low + x * self._edges)
@@ -174,6 +176,17 @@ class CcsaDes(Search):
         self.x = x
         self.origin = x.copy()
         self.path = np.zeros_like(self.path)
+
+    def _agree(self) -> None:
+        """When the budget is spent before the agents agree, they mix until they do."""
+        self.finished = True
+        living = self.network.living[self.network.agents]
+        for _ in range(MOST_MIXES):
+            x = self.network.mix(self.x)
+            apart = np.linalg.norm(x - self.x, axis=1)
+            self.x = x
+            if not self.network.any(bool((apart > AGREED)[living].any())):
+                return
 
     def _gain(self) -> Array:
         """γ: what a direction adds to the path, ``(a,)``.

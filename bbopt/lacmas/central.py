@@ -30,6 +30,11 @@ class CentralCma(Search):
 
     Its state is what was told, which is told again when it is restored.
 
+    Parameters
+    ----------
+    start : (d,) array, optional
+        The first mean, which is evaluated first; None is the middle of the box.
+
     Raises
     ------
     MissingExtra
@@ -39,13 +44,23 @@ class CentralCma(Search):
     per_agent: ClassVar[tuple[str, ...]] = ("loss",)
     shared: ClassVar[tuple[str, ...]] = ("best", "best_loss", "finished")
 
-    def __init__(self, network: Network, box: Box, draws: Draws, budget: int | None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        box: Box,
+        draws: Draws,
+        budget: int | None,
+        start: Array | None = None,
+    ) -> None:
         super().__init__(network, box, draws, budget)
         with quiet():
             self._cma = require("cma", extra="bench", needed_by="optimizer 'swarm:cma'")
         self._edges = box.high - box.low
         self._dim = max(2, box.d)  # the package needs two coordinates
         self._rng = draws.common("cma")
+        self._start: Array = np.full(self._dim, 0.5)
+        if start is not None:
+            self._start[: box.d] = (start - box.low) / self._edges
         self._n_restarts = 0
         self._strategy: Any = None
         self._told: list[Array] = []  # means over all agents, one array a population
@@ -59,10 +74,10 @@ class CentralCma(Search):
         """The population, for every agent."""
         if self.pending is None and not self.finished:
             living = np.flatnonzero(self.network.living[self.network.agents])
-            if self.network.any(not self.affords(len(self._population))[living].all()):
+            if self.network.any(not self.affords(1 + len(self._population))[living].all()):
                 self.finished = True
                 return None
-            x = np.array(self._population)[:, : self.box.d]
+            x = np.array([*self._first(), *self._population])[:, : self.box.d]
             native = self.box.clip(self.box.low + x * self._edges)
             self.pending = Batch(living, np.broadcast_to(native, (len(living), *native.shape)))
         return self.pending
@@ -77,11 +92,12 @@ class CentralCma(Search):
         means = self.network.gather(of_all)[self.network.living].mean(axis=0)
         means = np.clip(np.where(np.isfinite(means), means, HUGE), -HUGE, HUGE)
         least = int(np.argmin(means))
+        tried = [*self._first(), *self._population]
         if means[least] < self.best_loss:
             self.best_loss = float(means[least])
-            self.best = np.array(self._population[least])[: self.box.d]
+            self.best = np.array(tried[least])[: self.box.d]
             self.loss = of_all[:, least]
-        self._tell(means)
+        self._tell(means[len(tried) - len(self._population) :])
         self.round_ += 1
         self.network.round_ = self.round_ + 1
 
@@ -109,6 +125,10 @@ class CentralCma(Search):
         """See :meth:`Search.state`; with what was told."""
         return super().state() | {"told": self.told}
 
+    def _first(self) -> list[Array]:
+        """The start, in front of the first population."""
+        return [] if self._told else [self._start]
+
     @property
     def told(self) -> Array:
         """The means over all agents of all points so far, in their order."""
@@ -131,7 +151,7 @@ class CentralCma(Search):
 
     def _new_strategy(self) -> Any:
         popsize = (4 + int(3 * math.log(self._dim))) * GROWTH**self._n_restarts
-        start = self._rng.random(self._dim) if self._n_restarts else np.full(self._dim, 0.5)
+        start = self._rng.random(self._dim) if self._n_restarts else self._start
         options = {
             "bounds": [0, 1],
             "popsize": popsize,

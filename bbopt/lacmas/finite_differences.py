@@ -60,7 +60,7 @@ def points(x: Array, step: Array) -> Array:
     j = np.arange(d)
     out[:, j, j] += first
     out[:, d + j, j] += second
-    return np.clip(out, 0.0, 1.0)
+    return np.asarray(np.clip(out, 0.0, 1.0))
 
 
 def slopes(x: Array, step: Array, here: Array, values: Array) -> Array:
@@ -76,25 +76,25 @@ def slopes(x: Array, step: Array, here: Array, values: Array) -> Array:
     out = np.where(
         np.isfinite(quotient), quotient, np.where(np.isfinite(f1), f1 / first, f2 / second)
     )
-    return np.where(np.isfinite(out), out, 0.0)
+    return np.asarray(np.where(np.isfinite(out), out, 0.0))
 
 
 def probe_points(x: Array, normals: Array) -> Array:
     """The points of a probe at ``x``, from standard normals ``(a, directions, d)``.
 
-    Two for each direction and scale and then ``x`` itself: ``(a, 2·directions·scales + 1, d)``.
+    ``x`` itself, and two for each direction and scale: ``(a, 1 + 2·directions·scales, d)``.
     """
     rays = normals / np.linalg.norm(normals, axis=2, keepdims=True)
     room = np.minimum(x, 1 - x) / SCALES[-1]
     rays = np.clip(rays, -room, room)  # the longest step fits into the cube
     moves = SCALES[:, None, None] * np.array([1.0, -1.0])[:, None] * rays[:, :, None, None, :]
     moves = moves.reshape(len(rays), -1, len(x))
-    return np.clip(x + np.pad(moves, ((0, 0), (0, 1), (0, 0))), 0.0, 1.0)
+    return np.clip(x + np.pad(moves, ((0, 0), (1, 0), (0, 0))), 0.0, 1.0)
 
 
 def probe(values: Array) -> Probe:
     """What the losses at :func:`probe_points` say."""
-    f = values[:, :-1].reshape(len(values), -1, len(SCALES), 2)
+    f = values[:, 1:].reshape(len(values), -1, len(SCALES), 2)
     rise = f[..., 0] - f[..., 1]
     slope = rise / (2 * SCALES)
     change = np.abs(np.diff(slope, axis=2))

@@ -121,6 +121,6 @@ def flood(network: Network, x: Array) -> Array:
 
     It is passed on from neighbour to neighbour: each agent sends it once.
     """
-    living = network.living
-    network._count(living, living[network.agents], x.shape[1] * x.itemsize, 0)
-    return np.array(network.gather(x)[int(np.argmax(living))])
+    network.count(x)
+    rows = network.gather(x)
+    return np.array(rows[int(np.argmax(network.living))])

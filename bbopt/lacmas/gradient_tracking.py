@@ -26,6 +26,8 @@ class GradientTracking(Search):
 
     Parameters
     ----------
+    start : (a, d) array, optional
+        Where the owned agents start; None draws a point each.
     rate : float
         α in units of the one with which the first step has the length ``FIRST_STEP``, > 0.
     """
@@ -34,13 +36,20 @@ class GradientTracking(Search):
     shared: ClassVar[tuple[str, ...]] = ("alpha", "finished")
 
     def __init__(
-        self, network: Network, box: Box, draws: Draws, budget: int | None, rate: float = 1.0
+        self,
+        network: Network,
+        box: Box,
+        draws: Draws,
+        budget: int | None,
+        start: Array | None = None,
+        rate: float = 1.0,
     ) -> None:
         super().__init__(network, box, draws, budget)
         self._edges = box.high - box.low
         a, d = len(network.agents), box.d
         self.rate = rate
-        self.x: Array = draws.uniform("gradient tracking start", 0, 0, d)
+        drawn = draws.uniform("gradient tracking start", 0, 0, d)
+        self.x: Array = drawn if start is None else (start - box.low) / self._edges
         self.slope: Array = np.zeros((a, d))  # g
         self.tracking: Array = np.zeros((a, d))  # y
         self.loss: Array = np.full(a, np.nan)

@@ -164,7 +164,7 @@ class QuasiNewton(Search):
     def _after_probe(self, values: Array) -> None:
         found = fd.probe(values)
         self.step = found.step
-        self.here = values[:, -1]
+        self.here = values[:, 0]
         size = np.abs(values).max(axis=1)
         own = np.stack([found.noise**2, found.slope_error**2, size], axis=1)
         own[~np.isfinite(own)] = 0.0
