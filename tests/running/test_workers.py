@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,64 +23,13 @@ from bbopt.running.studies import read_study
 BUDGET = 40
 
 
-def server_programs() -> Path | None:
-    """The folder of PostgreSQL's programs, as Debian installs them."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else None
-
-
-def as_nobody(*command: object) -> list[str]:
-    """A command line that root runs as an ordinary user: PostgreSQL refuses root."""
-    words = list(map(str, command))
-    return ["runuser", "-u", "nobody", "--", *words] if os.geteuid() == 0 else words
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of a server that is started for the tests, on loopback."""
-    programs = server_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server is not installed (Debian's package postgresql)")
-    pytest.importorskip("psycopg", reason="psycopg is not installed (extra dev)")
-    folder = Path(tempfile.mkdtemp(prefix="bbopt-postgresql-"))
-    if os.geteuid() == 0:
-        shutil.chown(folder, "nobody")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = f"-c listen_addresses=127.0.0.1 -c port={port} -c fsync=off"
-    data = folder / "data"
-    initdb = ("-A", "trust", "-U", "tester", "-E", "UTF8", "--locale=C", "-N")
-    start = ("-w", "-l", folder / "log", "-o", f"{settings} -c unix_socket_directories=", "start")
-    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "cwd": "/"}
-    try:
-        subprocess.run(as_nobody(programs / "initdb", "-D", data, *initdb), **quiet)
-        subprocess.run(as_nobody(programs / "pg_ctl", "-D", data, *start), **quiet)
-        try:
-            yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
-        finally:
-            stop = ("-m", "immediate", "-w", "stop")
-            subprocess.run(as_nobody(programs / "pg_ctl", "-D", data, *stop), **quiet)
-    finally:
-        shutil.rmtree(folder)
-
-
 @pytest.fixture(params=["journal", "sqlite", "postgresql"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A storage that is not there yet."""
     if request.param != "postgresql":
         yield storage_in(tmp_path, request.param)
         return
-    import sqlalchemy
-
-    url = request.getfixturevalue("postgresql")
-    engine = sqlalchemy.create_engine(
-        url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.pool.NullPool
-    )
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sqlalchemy.text("CREATE SCHEMA public"))
-    yield url
+    yield request.getfixturevalue("empty_postgresql")
 
 
 @pytest.fixture
