@@ -46,6 +46,8 @@ ARMS: dict[str, tuple[str, dict[str, object]]] = {
 }
 """Arm -> optimizer and settings. ``paper`` without a model is guided by the prompt's rules."""
 
+IN_FULL_ONLY = ("lacmas swarm", "fixed 1.2, 1")
+
 FUNCTIONS = tuple(f"f{i}" for i in range(1, 11))
 SENSORS = tuple(f"sensors-{n}" for n in (10, 20, 30, 40, 50))
 
@@ -122,7 +124,8 @@ def main() -> None:
     size_name = options.size or "default"
     size = SIZES[size_name]
     stem = "lacmas_functions" + ("" if size_name == "default" else f"_{size_name}")
-    arms = ARMS if options.arms is None else options.arms.split(";")
+    usual = [arm for arm in ARMS if size_name == "full" or arm not in IN_FULL_ONLY]
+    arms = usual if options.arms is None else options.arms.split(";")
     problems = size.problems if options.problems is None else options.problems.split(",")
     seeds = size.seeds if options.seeds is None else min(options.seeds, size.seeds)
     wanted = [
