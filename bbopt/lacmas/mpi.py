@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from bbopt.errors import UsageError
 from bbopt.lacmas.draws import unit_size
 from bbopt.lacmas.faults import Faults
-from bbopt.lacmas.network import Array, Ints, Mask, Network, Received
+from bbopt.lacmas.network import Array, Ints, Mask, Network
 from bbopt.running.ranks import Ranks
 
 T = TypeVar("T")
@@ -106,21 +106,6 @@ class MPINetwork(Network):
         if self._known is not known:  # asked for at every message
             self._known, self._survivors = known, np.isin(self.owners, known)
         return super().living & self._survivors
-
-    def exchange(self, x: Array, headers: Array) -> Received:
-        """See :meth:`Network.exchange`."""
-        whole = super().exchange
-        return self._together(lambda: whole(x, headers))
-
-    def mix(self, x: Array) -> Array:
-        """See :meth:`Network.mix`."""
-        whole = super().mix
-        return self._together(lambda: whole(x))
-
-    def swap(self, values: Array) -> Array:
-        """See :meth:`Network.swap`."""
-        whole = super().swap
-        return self._together(lambda: whole(values))
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""

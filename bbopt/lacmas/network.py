@@ -6,9 +6,9 @@ results are equal to the last bit for any number of ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from bbopt.lacmas.faults import Faults, Links
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
 HEADER = ("alive", "mean", "least", "divergence", "movement", "gain", "d", "c")
 """What travels with every message: 8 doubles, 64 bytes."""
@@ -160,37 +161,28 @@ class Network:
             What goes with it; an agent whose ``alive`` is 0 sends its header alone, and is not
             mixed from then on.
         """
-        living = self.living
-        alive = (headers[:, ALIVE] > 0) & living[self.agents]
-        self._count(living, alive, x.shape[1] * x.itemsize, headers.shape[1] * headers.itemsize)
-        heard, said = self._said(np.hstack([headers, x]) if self._is_late else None)
-        told = headers if said is None else said[:, : headers.shape[1]]
-        around = self._spread(told)
-        speaks = (around[:, ALIVE] > 0) & living[self._around]
-        heard &= speaks[self._places] & living[self.agents][self.rows]
-        received = around[self._places]
-        received[~heard] = np.nan
-        sent = None if said is None else np.ascontiguousarray(said[:, headers.shape[1] :])
-        return Received(self._mixed(x, sent, heard, alive, speaks), received)
+        arrives, said = self._said(np.hstack([headers, x]) if self._is_late else None)
+        received = self._together(lambda: self._exchanged(x, headers, arrives, said))
+        self.count(x, headers.shape[1] * headers.itemsize, headers[:, ALIVE] > 0)
+        self._note(received.mixed - x)
+        return received
 
     def mix(self, x: Array) -> Array:
         """``Σ_j w_ij x_j`` for rows ``(a, k)`` sent without a header, every living agent alive."""
-        living = self.living
-        alive = living[self.agents]
-        self._count(living, alive, x.shape[1] * x.itemsize, 0)
-        heard, sent = self._said(x if self._is_late else None)
-        heard &= living[self.neighbours] & alive[self.rows]
-        return self._mixed(x, sent, heard, alive, living[self._around])
+        arrives, sent = self._said(x if self._is_late else None)
+        mixed = self._together(lambda: self._mixed_by_the_living(x, arrives, sent))
+        self.count(x)
+        self._note(mixed - x)
+        return mixed
 
     def swap(self, values: Array) -> Array:
         """For each edge i → j, ``(e,)``, the value that j has given for j → i; 0 of the dead.
 
         A message that is lost is sent again: two ends always know the same.
         """
-        living = self.living
-        self._count(living, living[self.agents], values.itemsize, 0)
-        theirs = self._swapped(values)
-        theirs[~living[self.neighbours]] = 0.0
+        theirs = self._together(lambda: self._swapped(values))
+        theirs[~self.living[self.neighbours]] = 0.0
+        self.count(np.empty((len(self.agents), 1)))
         return theirs
 
     def any(self, flag: bool) -> bool:
@@ -200,6 +192,25 @@ class Network:
     def gather(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Rows ``(a, ...)`` of all agents, ``(n, ...)``, in their order; on every rank."""
         return values
+
+    def count(self, rows: Array, header: int = 0, alive: Mask | None = None) -> None:
+        """Count a message of each living owned agent to each living neighbour.
+
+        Parameters
+        ----------
+        rows : (a, k) array
+            What is sent.
+        header : int
+            Bytes that go with each row.
+        alive : (a,) bool array, optional
+            Who sends a row with its header; all by default.
+        """
+        living = self.living
+        links = living[self.agents][self.rows] & living[self.neighbours]
+        messages = np.bincount(self.rows[links], minlength=len(self.agents))
+        size = rows.shape[1] * rows.itemsize
+        self.bytes_sent += messages * (header + size * (True if alive is None else alive))
+        self.messages += messages
 
     def diagnostics(self) -> dict[str, float]:
         """What simulated faults have done, nothing without them; collective.
@@ -242,6 +253,10 @@ class Network:
 
     # --- what the other back end does its own way ------------------------------------------
 
+    def _together(self, call: Callable[[], T]) -> T:
+        """Make a call that communicates, and may have to be repeated: it changes nothing here."""
+        return call()
+
     def _spread(self, rows: Array) -> Array:
         """Rows ``(a, ...)`` of the owned agents -> ``(h, ...)`` of all around."""
         return rows
@@ -257,11 +272,26 @@ class Network:
 
     # --- one exchange ------------------------------------------------------------------------
 
-    def _count(self, living: Mask, alive: Mask, payload: int, header: int) -> None:
-        links = living[self.agents][self.rows] & living[self.neighbours]
-        messages = np.bincount(self.rows[links], minlength=len(self.agents))
-        self.bytes_sent += messages * (header + payload * alive)
-        self.messages += messages
+    def _exchanged(self, x: Array, headers: Array, arrives: Mask, said: Array | None) -> Received:
+        living, width = self.living, headers.shape[1]
+        alive = (headers[:, ALIVE] > 0) & living[self.agents]
+        around = self._spread(headers if said is None else said[:, :width])
+        speaks = (around[:, ALIVE] > 0) & living[self._around]
+        heard = arrives & speaks[self._places] & living[self.agents][self.rows]
+        received = around[self._places]
+        received[~heard] = np.nan
+        sent = None if said is None else np.ascontiguousarray(said[:, width:])
+        return Received(self._mixed(x, sent, heard, alive, speaks), received)
+
+    def _mixed_by_the_living(self, x: Array, arrives: Mask, sent: Array | None) -> Array:
+        living = self.living
+        alive = living[self.agents]
+        heard = arrives & living[self.neighbours] & alive[self.rows]
+        return self._mixed(x, sent, heard, alive, living[self._around])
+
+    def _note(self, moved: Array) -> None:
+        if self._links is not None:
+            self._links.note(moved)
 
     @property
     def _is_late(self) -> bool:
@@ -276,15 +306,12 @@ class Network:
     def _mixed(self, x: Array, sent: Array | None, heard: Mask, alive: Mask, speaks: Mask) -> Array:
         weights = self._heard_weights(heard, alive)
         if sent is None:
-            mixed = self._product(weights, x, speaks)
-        else:  # an agent's own row is never late
-            kept = weights.data[self._is_self]
-            others = weights.data.copy()
-            others[self._is_self] = 0.0
-            others = csr_array((others, weights.indices, weights.indptr), shape=weights.shape)
-            mixed = self._product(others, sent, speaks) + kept[:, None] * x
-        if self._links is not None:
-            self._links.note(mixed - x)
+            return self._product(weights, x, speaks)
+        # an agent's own row is never late
+        kept, data = weights.data[self._is_self], weights.data.copy()
+        data[self._is_self] = 0.0
+        others = csr_array((data, weights.indices, weights.indptr), shape=weights.shape)
+        mixed: Array = self._product(others, sent, speaks) + kept[:, None] * x
         return mixed
 
     def _heard_weights(self, heard: Mask, alive: Mask) -> csr_array:
