@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("network_runs.py")
 LAUNCHER = Path(sys.executable).with_name("mpirun")
 HAS_MPI = LAUNCHER.exists() and importlib.util.find_spec("mpi4py") is not None
 WATCHDOG = 100  # seconds until a run counts as hung
@@ -29,7 +29,7 @@ def launch(
 ) -> tuple[subprocess.CompletedProcess[str], list[Any]]:
     """Run ``network_runs`` on n ranks; what each has seen, None of those that died."""
     folder.mkdir(exist_ok=True)
-    program = ("-m", "tests.lacmas.network_runs", what, str(folder), json.dumps(options))
+    program = (str(PROGRAM), what, str(folder), json.dumps(options))
     done = subprocess.run(
         [str(LAUNCHER), *flags, "-n", str(n), sys.executable, "-W", "error", *program],
         env={
@@ -45,7 +45,6 @@ def launch(
         errors="replace",
         timeout=WATCHDOG,
         check=False,
-        cwd=ROOT,
     )
     files = [folder / f"{rank}.json" for rank in range(n)]
     return done, [json.loads(f.read_text()) if f.exists() else None for f in files]

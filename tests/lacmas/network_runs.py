@@ -1,4 +1,4 @@
-"""What the tests run under mpirun: ``python -m tests.lacmas.network_runs WHAT FOLDER JSON``.
+"""What the tests run under mpirun: ``network_runs.py WHAT FOLDER JSON``.
 
 Every rank writes what it saw to a file of its own.
 """
@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from networks import Wanderers, headers, some_graph, wander
+from swarms import Costs
 
 import bbopt
 from bbopt.errors import BBOptError, UsageError
 from bbopt.lacmas.faults import parse
 from bbopt.lacmas.mpi import MPINetwork
 from bbopt.running.ranks import Ranks, world
-from tests.lacmas.networks import Wanderers, headers, some_graph, wander
-from tests.lacmas.swarms import Costs
 
 
 class Weighing(MPINetwork):
@@ -101,7 +101,7 @@ def refused(ranks: Ranks) -> list[str]:
     return said
 
 
-def killed(ranks: Ranks, n: int, victims: dict[str, int]) -> dict[str, Any]:
+def killed(ranks: Ranks, agents: int, victims: dict[str, int]) -> dict[str, Any]:
     """Ranks that end themselves before a round's exchange."""
     mine = victims.get(str(ranks.Get_rank()))
 
@@ -109,16 +109,16 @@ def killed(ranks: Ranks, n: int, victims: dict[str, int]) -> dict[str, Any]:
         if search.network.round_ == mine:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    network = MPINetwork(some_graph(n), ranks)
+    network = MPINetwork(some_graph(agents), ranks)
     _, hashes = wander(network, last=10, before=before)
     parts = network.components.tolist()
     return {"hashes": hashes, "components": parts, "bytes": network.bytes_sent.tolist()}
 
 
-def ambushed(ranks: Ranks, n: int, seconds: dict[str, float]) -> dict[str, Any]:
+def ambushed(ranks: Ranks, agents: int, seconds: dict[str, float]) -> dict[str, Any]:
     """Ranks that end at a moment of their own, wherever that is."""
     victims = {int(rank): after for rank, after in seconds.items()}
-    network = MPINetwork(some_graph(n), ranks)
+    network = MPINetwork(some_graph(agents), ranks)
     if ranks.Get_rank() in victims:
         ends = (os.getpid(), signal.SIGKILL)
         threading.Timer(victims[ranks.Get_rank()], os.kill, ends).start()

@@ -58,11 +58,11 @@ class Wanderers(Search):
         self.stays = (1 + draws.uniform("leave", 0, 0) * last).astype(int)  # rounds
         self.heard = np.zeros(len(network.agents))
         self.finished = False
-        network.round_ = 1
 
     def propose(self) -> Batch | None:
         if self.finished:
             return None
+        self.network.round_ = self.round_ + 1
         here = np.flatnonzero(self._alive())
         return Batch(here, self.x[here, None, :])
 
@@ -82,7 +82,6 @@ class Wanderers(Search):
         wishes = 0.4 * network.weights * (1 + share)
         network.weights = np.minimum(wishes, network.swap(wishes))
         self.round_ += 1
-        network.round_ = self.round_ + 1
         self.finished = not network.any(bool(self._alive().any()))
 
     def _alive(self) -> Any:

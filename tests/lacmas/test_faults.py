@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import headers, metropolis, some_graph, wander
 
 from bbopt.errors import UsageError
 from bbopt.lacmas.faults import Faults, parse
 from bbopt.lacmas.network import Network
-from tests.lacmas.networks import headers, metropolis, some_graph, wander
 
 RING = metropolis([(i, (i + 1) % 10) for i in range(10)], 10)
 PATH = metropolis([(0, 1), (1, 2), (2, 3), (3, 4)], 5)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from launching import launch, mpi
+from network_runs import run
+from networks import some_graph, wander
 
 from bbopt.lacmas.faults import parse
 from bbopt.lacmas.mpi import contiguous
 from bbopt.lacmas.network import Network
 from bbopt.running import ranks
-from tests.lacmas.launching import launch, mpi
-from tests.lacmas.network_runs import run
-from tests.lacmas.networks import some_graph, wander
 
 FAULTS = "drop=0.3,late=0.3,kill=1@4"
 CASES: list[dict[str, Any]] = [

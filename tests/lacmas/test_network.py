@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import headers, metropolis, some_graph, wander
 from scipy.sparse import csr_array
 
 from bbopt.errors import UsageError
 from bbopt.lacmas.faults import Faults
 from bbopt.lacmas.network import ALIVE, HEADER, Network
-from tests.lacmas.networks import headers, metropolis, some_graph, wander
 
 PATH = metropolis([(0, 1), (1, 2), (2, 3), (3, 4)], 5)
 
