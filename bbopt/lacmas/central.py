@@ -65,7 +65,7 @@ class CentralCma(Search):
         self._strategy: Any = None
         self._told: list[Array] = []  # means over all agents, one array a population
         self.best: Array = np.full(box.d, 0.5)
-        self.best_loss = math.inf
+        self.best_loss: float | None = None
         self.loss: Array = np.full(len(network.agents), np.nan)
         self.finished = False
         self._sample()
@@ -93,7 +93,7 @@ class CentralCma(Search):
         means = np.clip(np.where(np.isfinite(means), means, HUGE), -HUGE, HUGE)
         least = int(np.argmin(means))
         tried = [*self._first(), *self._population]
-        if means[least] < self.best_loss:
+        if self.best_loss is None or means[least] < self.best_loss:
             self.best_loss = float(means[least])
             self.best = np.array(tried[least])[: self.box.d]
             self.loss = of_all[:, least]

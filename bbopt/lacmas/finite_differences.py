@@ -89,7 +89,8 @@ def probe_points(x: Array, normals: Array) -> Array:
     rays = np.clip(rays, -room, room)  # the longest step fits into the cube
     moves = SCALES[:, None, None] * np.array([1.0, -1.0])[:, None] * rays[:, :, None, None, :]
     moves = moves.reshape(len(rays), -1, len(x))
-    return np.clip(x + np.pad(moves, ((0, 0), (1, 0), (0, 0))), 0.0, 1.0)
+    placed: Array = np.clip(x + np.pad(moves, ((0, 0), (1, 0), (0, 0))), 0.0, 1.0)
+    return placed
 
 
 def probe(values: Array) -> Probe:
