@@ -286,7 +286,7 @@ class Distributed(Optimizer):
 
     @cached_property
     def _matrix(self) -> csr_array:
-        return weights.of(self.spec.agents, self._rule)
+        return weights.of(self.spec.agents, self._rule)  # type: ignore[arg-type]
 
     @cached_property
     def known(self) -> Spectrum:

@@ -21,7 +21,7 @@ SCALES = 1e-9 * 4.0 ** np.arange(13)
 DIRECTIONS = 3
 """The directions that a probe tries them along, or as many as there are coordinates."""
 STEP = 5e-7
-"""The step before anything is known, or where nothing can be."""
+"""The step before anything is known, or where values are missing."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,11 @@ def probe_points(x: Array, normals: Array) -> Array:
     ``x`` itself, and two for each direction and scale: ``(a, 1 + 2·directions·scales, d)``.
     """
     rays = normals / np.linalg.norm(normals, axis=2, keepdims=True)
-    room = np.minimum(x, 1 - x) / SCALES[-1]
-    rays = np.clip(rays, -room, room)  # the longest step fits into the cube
+    centre = np.clip(x, SCALES[-1], 1 - SCALES[-1])  # around which the longest step fits
     moves = SCALES[:, None, None] * np.array([1.0, -1.0])[:, None] * rays[:, :, None, None, :]
-    moves = moves.reshape(len(rays), -1, len(x))
-    placed: Array = np.clip(x + np.pad(moves, ((0, 0), (1, 0), (0, 0))), 0.0, 1.0)
-    return placed
+    around = centre + moves.reshape(len(rays), -1, len(x))
+    here = np.broadcast_to(x, (len(rays), 1, len(x)))
+    return np.asarray(np.clip(np.concatenate([here, around], axis=1), 0.0, 1.0))
 
 
 def probe(values: Array) -> Probe:
@@ -109,10 +108,13 @@ def probe(values: Array) -> Probe:
     shorter = np.arange(len(SCALES)) <= chosen[:, None]
     least = error.min(axis=1)
     found = np.isfinite(least)
+    # on plateaus no step may be long enough to agree with others: the longest, all being noise
+    known = np.isfinite(f).all(axis=(1, 2, 3))
+    jumps = np.sqrt(np.mean(rise**2, axis=(1, 2)) / 2)
     return Probe(
-        step=np.where(found, SCALES[chosen], STEP),
-        noise=np.where(found, np.max(np.where(shorter, apart, 0.0), axis=1), np.nan),
-        slope_error=np.where(found, least, np.nan),
+        step=np.where(found, SCALES[chosen], np.where(known, SCALES[-2], STEP)),
+        noise=np.where(found, np.max(np.where(shorter, apart, 0.0), axis=1), jumps),
+        slope_error=np.where(found, least, jumps / SCALES[-2]),
     )
 
 

@@ -161,7 +161,7 @@ class Masoie(Search):
     @property
     def points(self) -> Array:
         """The centre of each swarm."""
-        return self.x.mean(axis=1)
+        return np.asarray(self.x.mean(axis=1))
 
     @property
     def losses(self) -> Array:
@@ -174,9 +174,8 @@ class Masoie(Search):
 
     def state(self) -> dict[str, Any]:
         """See :meth:`Search.state`; with memory and guide."""
-        more = {"memory": self.history, "guide": self.guide}
-        parts = {name: part.state(self.network) for name, part in more.items()}
-        return super().state() | parts
+        memory, guide = self.history.state(self.network), self.guide.state(self.network)
+        return super().state() | {"memory": memory, "guide": guide}
 
     def restore(self, state: dict[str, Any]) -> None:
         """See :meth:`Search.restore`."""
@@ -207,14 +206,10 @@ class Masoie(Search):
             for index in np.unique(chosen[active[rows]]):
                 some = np.flatnonzero(active[rows] & (chosen == index))
                 here = rows.start + some
-                if len(some) == 1:  # views instead of copies
-                    here = some = slice(some[0], some[0] + 1)
-                    here = slice(rows.start + some.start, rows.start + some.stop)
                 x, v = self.x[here], self.inner[here]
                 swarm.level_step(x, v, self.loss[here], self._pool[index], u[some], r[some])
                 self.box.clip(x)
-                if not isinstance(here, slice):
-                    self.x[here], self.inner[here] = x, v
+                self.x[here], self.inner[here] = x, v
 
     def _credit(self, places: Ints) -> None:
         """Whether the numbers of levels just tried were any good."""

@@ -111,7 +111,7 @@ class MPINetwork(Network):
         """Whether the flag is set on any rank."""
         return self.ranks.any(flag)
 
-    def gather(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def gather(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """See :meth:`Network.gather`; NaN, 0 or False for the agents of a dead rank."""
         mine = np.ascontiguousarray(values)
         return self.ranks.together(lambda: self._gather(mine))

@@ -21,6 +21,7 @@ from bbopt.lacmas.faults import Faults, Links
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 T = TypeVar("T")
 
 HEADER = ("alive", "mean", "least", "divergence", "movement", "gain", "d", "c")
@@ -189,7 +190,7 @@ class Network:
         """Whether the flag is set on any rank."""
         return flag
 
-    def gather(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def gather(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """Rows ``(a, ...)`` of all agents, ``(n, ...)``, in their order; on every rank."""
         return values
 
