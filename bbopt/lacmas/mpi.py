@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from bbopt.errors import UsageError
 from bbopt.lacmas.draws import unit_size
 from bbopt.lacmas.faults import Faults
-from bbopt.lacmas.network import Array, Ints, Mask, Network
+from bbopt.lacmas.network import Array, Ints, Mask, Network, Scalar
 from bbopt.running.ranks import Ranks
 
 T = TypeVar("T")
