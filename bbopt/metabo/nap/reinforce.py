@@ -78,8 +78,8 @@ class Reinforcement:
         worth = torch.from_numpy(advantages(rewards(rho)).astype(np.float32))
         for _ in range(1 if self.joint else EPOCHS):
             order = rng.permutation(len(moments))
-            for part in np.array_split(order, len(moments) if self.joint else 4):
-                loss = sum(self._loss(moments[t], worth[:, t]) for t in part) / max(len(part), 1)
+            for part in np.array_split(order, len(moments) if self.joint else min(4, len(moments))):
+                loss = sum(self._loss(moments[t], worth[:, t]) for t in part) / len(part)
                 if self.joint:
                     loss = loss + self._likelihood_loss(rng) / len(moments)
                 self.optimizer.zero_grad(set_to_none=True)

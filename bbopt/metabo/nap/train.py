@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bbopt import checks
-from bbopt.errors import UsageError
+from bbopt.errors import UsageError, require
 from bbopt.metabo.nap.architecture import Architecture
-from bbopt.metabo.nap.batches import FunctionSource, Instances, Source
+from bbopt.metabo.nap.batches import FunctionSource, Source
 from bbopt.metabo.nap.checkpoint import read_checkpoint, restore, write_checkpoint
 from bbopt.metabo.nap.episodes import first_rows, play, regrets
-from bbopt.metabo.nap.forward import padded
 from bbopt.metabo.nap.model import Model
 from bbopt.metabo.nap.pools import PoolSource
 from bbopt.metabo.nap.reinforce import Reinforcement
@@ -45,8 +45,11 @@ DEFAULT_STEPS = {1: 5000, 2: 150, 3: 50}
 RECORDS = {1: 250, 2: 10, 3: 10}
 """Steps from one line of the log, and one checkpoint, to the next."""
 
-PLAYED = 25
-"""Evaluations of an optimisation in the validation; the first five are random."""
+COUNTS = ("stage", "step")
+"""Columns of the log that hold integers."""
+
+PROBLEMS, POOL, PLAYED = 60, 500, 25
+"""Of the optimisations in the validation: how many, of how many candidates and evaluations."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,18 @@ def lesson_of(past: Past, held_out: Past, seed: int) -> Lesson:
     return Lesson(source, validation, source.columns, past.columns, names)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: the network is too small for more, and sums keep their order."""
+    require("torch", extra="metabo", needed_by="training a network")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a training stands."""
@@ -132,6 +147,7 @@ class Progress:
     """The loss, and at some steps what the validation says."""
 
 
+@one_thread()
 def train(
     lesson: Lesson,
     plan: Plan,
@@ -222,27 +238,17 @@ def train(
     return metadata
 
 
-def validation_regrets(
-    model: Model, source: Source, *, repeats: int = 30, pool: int = 500
-) -> dict[str, float]:
+def validation_regrets(model: Model, source: Source) -> dict[str, float]:
     """Mean simple regret after 25 evaluations, five of them random, as a share of the range."""
     rng = np.random.default_rng(20_011)  # the same problems every time
-    problems = source.instances(rng, repeats, pool)
-    start = first_rows(rng, repeats, pool, 5)
+    problems = source.instances(rng, PROBLEMS, POOL)
+    start = first_rows(rng, PROBLEMS, POOL, 5)
     return {
         f"regret {by}": float(
             regrets(problems.utility, play(model, problems, start, PLAYED, by=by)[0])[:, -1].mean()
         )
         for by in ("ei", "acquisition")
     }
-
-
-def table_instances(past: Past, repeats: int) -> Instances:
-    """Each table ``repeats`` times, as far as the smallest goes."""
-    m = min(len(task.utility) for task in past.tasks)
-    x = np.stack([task.x[:m] for task in past.tasks for _ in range(repeats)])
-    utility = np.stack([task.utility[:m] for task in past.tasks for _ in range(repeats)])
-    return Instances(padded(x, np.full(len(x), x.shape[2]), x.shape[2]), utility)
 
 
 def _trainer(stage: int, steps: int, model: Model, source: Source, seed: int) -> Any:
@@ -260,7 +266,8 @@ class _Log:
         if keep and path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
                 self.rows = [
-                    {k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)
+                    {k: int(v) if k in COUNTS else float(v) for k, v in row.items() if v}
+                    for row in csv.DictReader(file)
                 ]
 
     def write(self, stage: int, step: int, measures: dict[str, float]) -> None:
@@ -289,7 +296,7 @@ class _Log:
             rows = [row for row in self.rows if row["stage"] == stage]
             for name in dict.fromkeys(name for row in rows for name in row):
                 shown = [row for row in rows if name in row]
-                if name not in ("stage", "step") and len(shown) > 1:
+                if name not in COUNTS and len(shown) > 1:
                     axis.plot([r["step"] for r in shown], [r[name] for r in shown], label=name)
             axis.set(title=f"stage {stage}: {STAGES[stage]}", xlabel="step")
             if axis.lines:  # of one line of the log nothing can be drawn

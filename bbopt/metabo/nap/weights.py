@@ -16,6 +16,8 @@ from bbopt.metabo.nap.architecture import Architecture
 from bbopt.space import Array
 
 FORMAT = "bbopt.nap"
+"""The key of the metadata, a JSON text."""
+
 VERSION = 1
 
 
@@ -104,15 +106,12 @@ def save(path: str | Path, tensors: Mapping[str, Array], metadata: Metadata) -> 
 
     path = Path(path)
     _check_shapes(tensors, metadata.architecture)
-    texts = {
-        "format": FORMAT,
-        "version": str(VERSION),
-        "metadata": json.dumps(metadata.to_json(), allow_nan=False),
-    }
+    # one text: of several, safetensors writes the order anew each time
+    text = json.dumps({"version": VERSION, **metadata.to_json()}, allow_nan=False)
     arrays = {name: np.array(array, np.float32, order="C") for name, array in tensors.items()}
     draft = path.with_name(path.name + ".draft")
     try:
-        save_file(arrays, draft, metadata=texts)
+        save_file(arrays, draft, metadata={FORMAT: text})
         draft.replace(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error}") from None
@@ -145,17 +144,17 @@ def load(path: str | Path) -> tuple[dict[str, Array], Metadata]:
 
 
 def _read_metadata(texts: Mapping[str, str]) -> Metadata:
-    if texts.get("format") != FORMAT:
+    if FORMAT not in texts:
         raise UsageError("holds no weights of NAP, but other tensors")
-    version = texts.get("version", "")
-    if version != str(VERSION):
+    try:
+        data = json.loads(texts[FORMAT])
+    except ValueError:
+        raise UsageError("metadata are no JSON") from None
+    version = data.get("version") if isinstance(data, dict) else None
+    if version != VERSION:
         raise UsageError(
             f"has format version {version!r}, and this version of bbopt reads {VERSION}"
         )
-    try:
-        data = json.loads(texts.get("metadata", ""))
-    except ValueError:
-        raise UsageError("metadata are no JSON") from None
     return Metadata.from_json(data)
 
 
