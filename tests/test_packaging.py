@@ -53,7 +53,8 @@ def test_what_is_installed_offers_the_families_that_pyproject_lists(group: str) 
 
 
 @pytest.mark.parametrize(
-    "folder", ["bbopt", "bbopt/running", "bbopt/polca", "bbopt/llm", "bbopt/sandbox"]
+    "folder",
+    ["bbopt", "bbopt/running", "bbopt/polca", "bbopt/llm", "bbopt/sandbox", "bbopt/integrations"],
 )
 def test_the_map_of_the_house_shows_the_rooms_that_there_are(folder: str) -> None:
     depth = len(Path(folder).parts)
