@@ -55,7 +55,8 @@ class Draws:
     def common(self, purpose: str, round_: int = 0) -> np.random.Generator:
         """A generator that is the same for all agents: for methods that draw for all at once."""
         counter = [0, crc32(purpose.encode()), 0, round_]
-        return np.random.Generator(np.random.Philox(key=[self._seed, COMMON], counter=counter))
+        key = np.array([self._seed, COMMON], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
     def uniform(self, purpose: str, round_: int, step: int, *shape: int) -> Array:
         """Uniform in [0, 1), ``(a, *shape)``."""
