@@ -1,4 +1,4 @@
-"""What a bench keeps of a cell, and the two CSV files made of it."""
+"""What a bench keeps of a cell, and the CSV files made of it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ COUNTS = (
     "llm_calls",
     "proposer_calls",
     "tokens",
+    "messages",
+    "bytes_per_agent",
 )
 VALUES = (
     "best_value",
@@ -31,9 +33,20 @@ VALUES = (
     "best_seen",
     "initial_value",
     "test_value",
+    "disagreement",
     "cost",
 )
 TIMES = ("seconds", "overhead_seconds")
+AXES = {
+    "evaluations": "evaluations",
+    "switches": "switches",
+    "llm_calls": "calls of a language model",
+    "tokens": "tokens",
+    "cost": "cost",
+    "bytes_per_agent": "bytes sent by an agent",
+    "seconds": "seconds",
+}
+"""What a run spends, as an incumbent and a summary name it, and in words."""
 
 
 class Incumbent(NamedTuple):
@@ -49,12 +62,19 @@ class Incumbent(NamedTuple):
         Its value without noise, or the mean of fresh evaluations of it; None if neither.
     seconds : float
         When it took over, since the run began.
+    switches, llm_calls, tokens, cost, bytes_per_agent
+        What else had been spent by then.
     """
 
     evaluations: int
     value: float
     true_value: float | None
     seconds: float
+    switches: int = 0
+    llm_calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    bytes_per_agent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,8 @@ class Record:
         What ended the run.
     environment : mapping
         Versions, processor and load at the start.
+    overhead : sequence of (int, float)
+        Evaluations and the seconds spent outside them so far, each time their number has doubled.
     """
 
     cell: Cell
@@ -94,6 +116,7 @@ class Record:
     summary: Mapping[str, Any] = field(default_factory=dict)
     stop_reason: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    overhead: Sequence[tuple[int, float]] = ()
 
     @property
     def is_run(self) -> bool:
@@ -110,20 +133,24 @@ class Record:
         fields = {name: value for name, value in data.items() if name != "format"}
         fields["cell"] = Cell.from_json(data["cell"])
         fields["incumbents"] = [Incumbent(*row) for row in data["incumbents"]]
+        fields["overhead"] = [(n, seconds) for n, seconds in data.get("overhead", ())]
         return cls(**fields)
 
 
 def write_csvs(records: Iterable[Record], folder: Path) -> list[Path]:
-    """Write ``cells.csv`` (a line a cell) and ``incumbents.csv`` (a line a change of incumbent).
+    """Write ``cells.csv``, ``incumbents.csv`` and ``overhead.csv``; returns their paths.
 
-    The columns of time, ``seconds`` and ``overhead_seconds``, come last: without them, equal
-    benches give equal files.
+    They have a line a cell, a line a change of incumbent, and a line each time the evaluations
+    have doubled. The columns of time, ``seconds`` and ``overhead_seconds``, come last: without
+    them, equal benches give equal files.
     """
     chosen = list(records)
     head = ["problem", "budget", "optimizer", "seed"]
     facts = ["status", "stop_reason", "direction", "optimum", "true_value"]
+    steps = [name for name in Incumbent._fields if name != "seconds"]
     cells: list[list[Any]] = [[*head, *facts, *VALUES, *COUNTS, "error", *TIMES]]
-    changes: list[list[Any]] = [[*head, "evaluations", "value", "true_value", "seconds"]]
+    changes: list[list[Any]] = [[*head, *steps, "seconds"]]
+    overhead: list[list[Any]] = [[*head, "evaluations", "overhead_seconds"]]
     for record in chosen:
         cell, last = record.cell, record.incumbents[-1] if record.incumbents else None
         place = [cell.problem_label, cell.budget_label, cell.optimizer_label, cell.seed]
@@ -132,8 +159,12 @@ def write_csvs(records: Iterable[Record], folder: Path) -> list[Path]:
         numbers = [record.summary.get(name) for name in (*VALUES, *COUNTS)]
         times = [record.summary.get(name) for name in TIMES]
         cells.append([*place, *what, *numbers, record.error, *times])
-        changes += [[*place, *incumbent] for incumbent in record.incumbents]
-    return [_write(folder / "cells.csv", cells), _write(folder / "incumbents.csv", changes)]
+        for incumbent in record.incumbents:
+            spent = incumbent._asdict()
+            changes.append([*place, *(spent[name] for name in steps), incumbent.seconds])
+        overhead += [[*place, *point] for point in record.overhead]
+    tables = {"cells": cells, "incumbents": changes, "overhead": overhead}
+    return [write_csv(folder / f"{name}.csv", rows) for name, rows in tables.items()]
 
 
 def dumps(record: Record) -> str:
@@ -141,7 +172,8 @@ def dumps(record: Record) -> str:
     return json.dumps(record.to_json(), allow_nan=False) + "\n"
 
 
-def _write(path: Path, rows: list[list[Any]]) -> Path:
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> Path:
+    """Write rows, the head first; returns the path."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
     return path

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -108,14 +109,87 @@ def test_the_key_of_a_cell_depends_on_what_its_result_depends_on(make_cell):
 def test_the_csv_files_have_a_line_a_run_and_a_line_a_change(make_record, tmp_path):
     records = [make_record("a, b", 0, [(1, 3.0, 3.5), (4, 0.1 + 0.2, None)], error='a "quoted"')]
     records.append(make_record("c", 1, [], status="failed", error="no"))
-    cells, changes = write_csvs(records, tmp_path)
+    records[0] = replace(records[0], overhead=[(1, 0.25), (2, 0.5)])
+    cells, changes, overhead = write_csvs(records, tmp_path)
     head, first, second = cells.read_text().splitlines()
     assert head.endswith(",error,seconds,overhead_seconds")
     assert first.startswith('p,10 evaluations,"a, b",0,done,')
     assert first.endswith(',"a ""quoted""",1.0,0.01')
     assert second.startswith("p,10 evaluations,c,1,failed,")
+    spent = "switches,llm_calls,tokens,cost,bytes_per_agent,seconds"
     assert changes.read_text() == (
-        "problem,budget,optimizer,seed,evaluations,value,true_value,seconds\n"
-        'p,10 evaluations,"a, b",0,1,3.0,3.5,0.1\n'
-        'p,10 evaluations,"a, b",0,4,0.30000000000000004,,0.4\n'
+        f"problem,budget,optimizer,seed,evaluations,value,true_value,{spent}\n"
+        'p,10 evaluations,"a, b",0,1,3.0,3.5,0,0,0,0.0,0.0,0.1\n'
+        'p,10 evaluations,"a, b",0,4,0.30000000000000004,,0,0,0,0.0,0.0,0.4\n'
     )
+    assert overhead.read_text() == (
+        "problem,budget,optimizer,seed,evaluations,overhead_seconds\n"
+        'p,10 evaluations,"a, b",0,1,0.25\n'
+        'p,10 evaluations,"a, b",0,2,0.5\n'
+    )
+
+
+BUDGET = Budget(evaluations=200)
+
+
+def test_what_was_spent_by_then_stands_beside_each_incumbent(make_cell):
+    record = play(make_cell(problem="text/staircase", optimizer="best-of-n", seed=1, budget=BUDGET))
+    result = bbopt.run("text/staircase", "best-of-n", BUDGET, seed=1)
+    told = [evaluation.trial for evaluation in result.trials]
+    after = {0: 0}  # evaluations -> switches
+    for before, trial in zip([told[0], *told], told, strict=False):
+        n, switches = list(after.items())[-1]
+        after[n + trial.repeats] = switches + (trial.params != before.params)
+    found = {i.evaluations: i.switches for i in record.incumbents}
+    assert found.items() <= after.items()
+    assert 2 < len(found)
+    assert after[BUDGET.evaluations] < BUDGET.evaluations // 4
+    assert record.summary["switches"] == list(after.values())[-1]
+
+
+def test_time_outside_evaluations_is_kept_each_time_their_number_has_doubled(
+    bad_problems, make_cell
+):
+    record = play(make_cell(problem="bad/slow", budget=Budget(evaluations=9)))
+    assert [n for n, _ in record.overhead] == [1, 2, 4, 8]
+    seconds = [seconds for _, seconds in record.overhead]
+    assert seconds == sorted(seconds)
+    # eight evaluations sleep for 0.16 s, which is none of it
+    assert seconds[-1] < record.incumbents[-1].seconds + 0.16
+    assert record.summary["seconds"] - seconds[-1] > 0.15
+
+
+SWARM = {"problem": "distributed/quadratic", "arguments": {"agents": 4, "dimension": 5}}
+
+
+def test_methods_with_rounds_are_scored_at_the_point_that_their_agents_would_agree_on(make_cell):
+    budget = Budget(evaluations=600)
+    record = play(make_cell(**SWARM, optimizer="swarm:isolated", budget=budget))
+    assert record.status == "done"
+    assert len(record.incumbents) > 2
+    assert all(i.true_value >= record.optimum for i in record.incumbents)
+    assert record.incumbents[-1].value == record.summary["best_value"]
+    result = bbopt.run(bbopt.problem(**_named(SWARM)), "swarm:isolated", budget, seed=0)
+    assert record.incumbents[-1].true_value == result.true_value
+    assert record.incumbents[-1].evaluations == result.spent.evaluations
+    assert record.summary["switches"] is None
+
+
+def test_what_agents_send_is_an_axis(make_cell):
+    record = play(make_cell(**SWARM, optimizer="swarm:cbo", budget=Budget(evaluations=6000)))
+    sent = [i.bytes_per_agent for i in record.incumbents]
+    assert sent == sorted(sent)
+    assert 0 < sent[0] < sent[-1] == record.summary["bytes_per_agent"]
+
+
+def test_a_method_with_rounds_that_takes_too_long_is_stopped(make_cell):
+    cell = make_cell(**SWARM, optimizer="swarm:cbo", budget=Budget(evaluations=10**7))
+    record = play(replace(cell, time_limit=0.2))
+    assert (record.status, record.stop_reason) == ("stopped", STOPPED)
+    assert record.incumbents
+    within = replace(cell, budget=Budget(evaluations=10**7, seconds=0.2))
+    assert play(within).status == "done"
+
+
+def _named(given):
+    return {"name": given["problem"], **given["arguments"]}
