@@ -18,7 +18,7 @@ def draw(folder: Path, target: Path) -> None:
     """Write the curves of one problem of a bench as SVG."""
     comparison = Comparison.of(read_bench(folder).records)
     task = next(task for task in comparison.tasks if task.label == PROBLEM)
-    svg = plots.progress(task, plots.looks(comparison.methods), PROBLEM)
+    svg, _ = plots.progress(task, plots.looks(comparison.methods), PROBLEM)
     target.write_text(svg, encoding="utf-8")
 
 

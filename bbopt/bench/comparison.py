@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,19 @@ class Comparison:
         columns = zip(self.methods, ranks.T, strict=True)
         return {method: st.estimate(c[~np.isnan(c)], rng) for method, c in columns}
 
+    def task_ranks(self) -> tuple[dict[str, float], int]:
+        """Method -> mean over tasks of the rank of its mean loss; and how many tasks that are.
+
+        Over the tasks on which every method was run, each of which counts once, however many
+        seeds it had: runs of one task are not independent of each other.
+        """
+        means = np.array([task.final.mean(axis=1) for task in self.tasks])  # NaN: not run
+        complete = means[~np.isnan(means).any(axis=1)]
+        if not len(complete):
+            return {}, 0
+        ranks = st.ranks(complete).mean(axis=0)
+        return dict(zip(self.methods, ranks.tolist(), strict=True)), len(complete)
+
     def lead(self, first: str, second: str) -> Estimate | None:
         """The paired difference of ranks by which the first method leads the second."""
         ranks = st.ranks(self.final)
@@ -123,7 +137,8 @@ class Comparison:
                 row = np.full(len(self.methods), np.nan)
                 for i, method in enumerate(self.methods):
                     if (method, seed) in task.steps:
-                        row[i] = st.first_hits(*task.steps[method, seed], target)[0]
+                        hit = st.first_hits(*task.steps[method, seed], target)[0]
+                        row[i] = max(hit, task.grid(np.zeros(1))[0])  # none is less than one
                 costs.append(row)
         return st.performance_profile(np.array(costs), ratios)
 
@@ -133,6 +148,27 @@ class Comparison:
             [np.full(len(task.seeds), TOLERANCE * task.gain) for task in self.tasks]
         )
         return st.win_tie_loss(self.final, tolerance)
+
+
+def overhead_growth(records: Sequence[Record]) -> dict[str, tuple[Array, Array]]:
+    """Method -> numbers of evaluations, and seconds an evaluation takes beside itself by then.
+
+    Both ``(k,)``: medians over the runs of what was spent while the evaluations doubled; without
+    those of the first evaluation, which loads what the method needs.
+    """
+    points: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    for record in records:
+        doubled = points.setdefault(record.cell.optimizer_label, {})
+        for (n0, before), (n, after) in pairwise(record.overhead):
+            each = max(after - before, 1e-9) / (n - n0)
+            doubled.setdefault(n.bit_length(), []).append((float(n), each))
+    found = {}
+    for method, doubled in points.items():
+        medians = [np.median(doubled[power], axis=0) for power in sorted(doubled)]
+        if medians:
+            n, seconds = np.array(medians).T
+            found[method] = n, seconds
+    return found
 
 
 def per_evaluation(records: Sequence[Record], name: str) -> dict[str, Quartiles]:

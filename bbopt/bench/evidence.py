@@ -1,4 +1,4 @@
-"""The body of a report: curves, comparisons over all problems, and what the runs cost."""
+"""The body of a report: curves, comparisons over all problems, estimates and tests."""
 
 from __future__ import annotations
 
@@ -16,36 +16,58 @@ from bbopt.bench.comparison import (
     TOLERANCE,
     Comparison,
     Quartiles,
-    per_evaluation,
 )
 from bbopt.bench.page import Page, count, figure, interval, method_name, number
 from bbopt.bench.plots import Look
-from bbopt.bench.record import Record
+from bbopt.bench.record import AXES
 from bbopt.bench.task import Task
 
 RATIOS = np.geomspace(1, 32, 60)
+N_CURVE_POINTS = 40_000
+"""Of all curves of progress together, so that a page of many figures stays small."""
+FEW_TO_MANY_POINTS = (25, 120)
+"""Of one curve."""
 
 
 def add_progress(page: Page, tasks: Sequence[Task], look: Mapping[str, Look]) -> None:
-    """Append a figure a task: the candidate in the lead as evaluations go on."""
+    """Append a figure a task on its own axis, then one on every other axis that is spent."""
+    pairs = [(task, axis) for axis in (None, *AXES) for task in _spending(tasks, axis)]
+    n_points = int(np.clip(N_CURVE_POINTS / max(len(pairs) * len(look), 1), *FEW_TO_MANY_POINTS))
     page.heading("Progress")
     true = (
         "its true value where the problem knows it, else its mean over fresh evaluations that no "
         "method was told"
     )
     page.paragraph(
-        f"Mean over the runs of the candidate in the lead after each evaluation ({true}), with "
+        f"Mean over the runs of the candidate in the lead as the budget is spent ({true}), with "
         "95 % bootstrap bands.",
         "soft",
     )
-    page.figures(
-        figure(
-            plots.progress(task, look, f"progress{n}"),
-            task.label,
-            f"{escape(task.budget)}, {count(len(task.seeds), 'run')} a method"
-            + ("" if task.has_truth else "; values as observed, which luck flatters"),
-        )
-        for n, task in enumerate(tasks)
+    for axis in (None, *AXES):
+        spending = _spending(tasks, axis)
+        if axis is not None and spending:
+            page.heading(f"Progress over {AXES[axis]}")
+            page.paragraph("The same; a curve ends with the longest of its method's runs.", "soft")
+        if spending:
+            page.figures(_progress(page, task, look, axis, n_points) for task in spending)
+
+
+def _spending(tasks: Sequence[Task], axis: str | None) -> list[Task]:
+    """The tasks that have such a figure."""
+    return [task for task in tasks if axis is None or axis in task.other_axes]
+
+
+def _progress(
+    page: Page, task: Task, look: Mapping[str, Look], axis: str | None, n_points: int
+) -> str:
+    name = f"progress{task.number}{axis or ''}"
+    svg, numbers = plots.progress(task, look, name, axis, n_points)
+    page.curves("progress", axis or task.axis, numbers, (task.label, task.budget))
+    return figure(
+        svg,
+        task.label,
+        f"{escape(task.budget)}, {count(len(task.seeds), 'run')} a method"
+        + ("" if task.has_truth else "; values as observed, which luck flatters"),
     )
 
 
@@ -57,7 +79,15 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
     ranks = dict(zip(methods, comparison.ranks_over_budget(), strict=True))
     shares = dict(zip(methods, comparison.targets_reached(), strict=True))
     profile = dict(zip(methods, comparison.profile(RATIOS), strict=True))
+    for name, x, curves in (
+        ("mean rank", SHARES, ranks),
+        ("targets reached", SHARES, shares),
+        ("performance profile", RATIOS, profile),
+    ):
+        page.curves(name, "share" if x is SHARES else "ratio", {m: (x, curves[m]) for m in methods})
     budget = "share of the budget"
+    (axis, *others) = {task.axis for task in comparison.tasks}
+    spent = "spent" if others else AXES[axis]
     page.heading("All problems together")
     page.figures(
         [
@@ -72,7 +102,7 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
                 plots.lines(SHARES, shares, look, "targets", labels=(budget, "targets reached")),
                 "Targets reached",
                 "Share of all runs and targets. A target is the least median that any method had "
-                "after some number of evaluations.",
+                "after some part of the budget.",
             ),
             figure(
                 plots.lines(
@@ -80,7 +110,7 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
                     profile,
                     look,
                     "profile",
-                    labels=("evaluations, as a multiple of the fastest method's", "runs solved"),
+                    labels=(f"{spent}, as a multiple of the fastest method's", "runs solved"),
                     is_log=True,
                 ),
                 "Performance profile",
@@ -89,6 +119,7 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
             ),
         ]
     )
+    _critical_difference(page, comparison, look)
     wins = comparison.wins()
     page.table(
         ["Wins – ties – losses", *(method_name(method, look) for method in methods)],
@@ -105,6 +136,29 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
         "Runs with the same seed, row against column. A tie: the difference is at most "
         f"{100 * TOLERANCE:.0f} % of what the best run of any method gained over a first "
         "evaluation.",
+    )
+
+
+def _critical_difference(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
+    """The mean ranks over problems, and how far they must be apart; of two problems or more."""
+    ranks, n_tasks = comparison.task_ranks()
+    if n_tasks < 2:
+        return
+    difference = st.critical_difference(len(ranks), n_tasks)
+    bars = {
+        method: Quartiles(rank, rank - difference / 2, rank + difference / 2)
+        for method, rank in sorted(ranks.items(), key=lambda item: item[1])
+    }
+    page.figures(
+        [
+            figure(
+                plots.dots(bars, look, "critical", label="mean rank", is_log=False),
+                "Critical difference",
+                f"Mean rank over {count(n_tasks, 'problem')} of the mean over the runs, each "
+                f"problem counted once. Methods differ at 5 % (Nemenyi's test) where their ranks "
+                f"are more than {difference:.2f} apart: where their bars, so long, do not overlap.",
+            )
+        ]
     )
 
 
@@ -137,42 +191,6 @@ def add_test_values(page: Page, comparison: Comparison, look: Mapping[str, Look]
         )
 
 
-def add_effort(
-    page: Page, records: Sequence[Record], comparison: Comparison, look: Mapping[str, Look]
-) -> None:
-    """Append what the runs took beside their evaluations, and what these were spent on."""
-    overhead = {
-        method: Quartiles(*(1e3 * seconds for seconds in quartiles))
-        for method, quartiles in per_evaluation(records, "overhead_seconds").items()
-    }
-    shares = {name: per_evaluation(records, name) for name in ("unique", "switches", "failures")}
-    page.heading("Effort")
-    page.figures(
-        [
-            figure(
-                plots.dots(overhead, look, "overhead", label="milliseconds an evaluation"),
-                "Overhead",
-                "Time a run spends outside evaluations (proposing, bookkeeping), median and "
-                "quartiles over the runs.",
-            )
-        ]
-    )
-    page.table(
-        ["Median over the runs", "Overhead, ms an evaluation", "Unique", "Switches", "Failures"],
-        [
-            [
-                method_name(method, look),
-                number(overhead[method].median, 3),
-                *(f"{100 * shares[name][method].median:.0f} %" for name in shares),
-            ]
-            for method in comparison.methods
-            if method in overhead
-        ],
-        "Unique: different settings tried, a hundred evaluations. Switches: changes of setting "
-        "from one trial to the next. Failures: trials without a value.",
-    )
-
-
 def add_estimates(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
     """Append what each method says of its result beside the truth, where that is known."""
     rows = []
@@ -201,35 +219,3 @@ def add_estimates(page: Page, comparison: Comparison, look: Mapping[str, Look]) 
             "By how much a method's own estimate of its result is better than the truth: mean over "
             "the runs with its 95 % bootstrap interval. Above zero, it promises too much.",
         )
-
-
-def add_spend(page: Page, records: Sequence[Record], look: Mapping[str, Look]) -> None:
-    """Append what language models and evaluations cost, where they cost anything."""
-    names = ("evaluations", "llm_calls", "proposer_calls", "tokens", "unique", "cost", "seconds")
-    runs: dict[tuple[str, str], list[list[float]]] = {}
-    for record in records:
-        if record.is_run:
-            spent = [float(record.summary.get(name) or 0.0) for name in names]
-            place = record.cell.budget_label, record.cell.optimizer_label
-            runs.setdefault(place, []).append(spent)
-    means = {place: np.mean(spent, axis=0) for place, spent in runs.items()}
-    paid = [names.index(name) for name in ("llm_calls", "tokens", "cost")]
-    if not any(mean[paid].any() for mean in means.values()):
-        return
-    page.heading("Spend")
-    head = ["Evaluations", "LLM calls", "Of these for proposals", "Tokens", "Unique", "Cost"]
-    for budget in dict.fromkeys(budget for budget, _ in means):
-        page.table(
-            [escape(budget), *head, "Seconds"],
-            [
-                [method_name(method, look), *(_amount(value) for value in mean)]
-                for (place, method), mean in means.items()
-                if place == budget
-            ],
-            "" if budget != next(iter(means))[0] else "Means of a run, over all problems.",
-        )
-
-
-def _amount(value: float) -> str:
-    """A whole number where it is large enough for one."""
-    return f"{value:,.0f}" if value >= 100 else number(value, 3)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from bbopt.space import Array
 
 if TYPE_CHECKING:
     from bbopt.bench.plots import Look
@@ -61,11 +64,16 @@ svg text { font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-se
 """
 
 
+CURVES = ("figure", "problem", "budget", "optimizer", "axis", "x", "y", "low", "high")
+
+
 @dataclass
 class Page:
     """A page that grows from top to bottom; every argument called ``html`` is markup."""
 
     title: str
+    numbers: list[list[Any]] = field(default_factory=list)
+    """What its figures are drawn from: the rows of ``curves.csv`` under ``CURVES``."""
     _parts: list[str] = field(default_factory=list)
 
     def add(self, html: str) -> None:
@@ -79,6 +87,31 @@ class Page:
     def paragraph(self, html: str, kind: str = "") -> None:
         """Append a paragraph."""
         self.add(f'<p class="{kind}">{html}</p>' if kind else f"<p>{html}</p>")
+
+    def curves(
+        self,
+        name: str,
+        x: str,
+        curves: Mapping[str, Sequence[Array]],
+        place: Sequence[str] = ("", ""),
+    ) -> None:
+        """Keep the numbers of a figure.
+
+        Parameters
+        ----------
+        name, x : str
+            What is shown, and over what.
+        curves : mapping of str to sequence of ndarray
+            Method -> x, y and, where there is a band, its low and high ends, each ``(k,)``.
+        place : sequence of str
+            Problem and budget; empty where they are all taken together.
+        """
+        for method, lines in curves.items():
+            for point in zip(*lines, strict=True):
+                filled = [*map(float, point), *[math.nan] * (4 - len(lines))]
+                if not math.isnan(filled[1]):
+                    numbers = ["" if math.isnan(number) else number for number in filled]
+                    self.numbers.append([name, *place, method, x, *numbers])
 
     def figures(self, figures: Iterable[str]) -> None:
         """Append figures, side by side where there is room."""

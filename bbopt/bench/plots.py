@@ -10,12 +10,15 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bbopt.bench.comparison import Quartiles
+from bbopt.bench.record import AXES
 from bbopt.bench.task import Task
+from bbopt.budget import WHOLE
 from bbopt.errors import require
 from bbopt.space import Array
 
@@ -36,6 +39,10 @@ LABEL_HEIGHT = 11.0
 """Points that a name beside a curve takes."""
 
 
+Curves: TypeAlias = dict[str, tuple[Array, ...]]
+"""Method -> x and the lines over it, each ``(k,)``."""
+
+
 class Look(NamedTuple):
     """Colour and dash of a method."""
 
@@ -52,31 +59,53 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
     }
 
 
-def progress(task: Task, look: Mapping[str, Look], name: str) -> str:
-    """Mean loss or value of each method as evaluations go on, with its bootstrap band."""
+def progress(
+    task: Task,
+    look: Mapping[str, Look],
+    name: str,
+    axis: str | None = None,
+    n_points: int = N_POINTS,
+) -> tuple[str, Curves]:
+    """Mean loss or value of each method as more is spent, with its bootstrap band; the numbers.
+
+    On the task's own axis, or on another one, which is then logarithmic.
+    """
     axes, figure = _axes(NARROW)
     from matplotlib.ticker import MaxNLocator
 
-    grid, bands = task.bands(N_POINTS)
-    x = np.append(grid, END * task.length)
-    for method, (mean, low, high) in bands.items():
+    grid, bands = task.bands(n_points, axis)
+    is_log = axis is not None
+    end = grid[-1] * END if not is_log else grid[-1] * (grid[-1] / grid[0]) ** (END - 1)
+    x = np.append(grid, end)
+    sign = 1.0 if task.is_regret else task.sign
+    shown = {method: sign * np.array(band) for method, band in bands.items()}
+    for method, lines_ in shown.items():
         colour, dash = look[method]
-        shown = [_held(task.sign * y if not task.is_regret else y) for y in (mean, low, high)]
-        axes.step(x, shown[0], where="post", color=colour, linestyle=dash, linewidth=1.6)
-        axes.fill_between(x, shown[1], shown[2], step="post", color=colour, alpha=0.12, linewidth=0)
+        mean, low, high = (_held(line) for line in lines_)
+        keep = _changes(mean, low, high)
+        axes.step(x[keep], mean[keep], where="post", color=colour, linestyle=dash, linewidth=1.6)
+        if np.isfinite(low).any():
+            axes.fill_between(
+                x[keep], low[keep], high[keep], step="post", color=colour, alpha=0.12, linewidth=0
+            )
+    means = [lines_[0] for lines_ in shown.values()]
     if task.is_regret:
-        _set_log_regret(axes, [mean for mean, _, _ in bands.values()])
+        _set_log_regret(axes, means)
         axes.set_ylabel("regret")
     else:
-        _set_range(axes, [task.sign * mean for mean, _, _ in bands.values()])
+        _set_range(axes, means)
         better = "lower" if task.direction == "minimize" else "higher"
         axes.set_ylabel(f"value ({better} is better)")
-    axes.set_xlabel("evaluations")
-    axes.set_xlim(0, x[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ends = {m: task.sign * b[0][-1] if not task.is_regret else b[0][-1] for m, b in bands.items()}
-    _label_ends(axes, ends, look)
-    return _svg(figure, name)
+    axes.set_xlabel(AXES[axis or task.axis])
+    if is_log:
+        axes.set_xscale("log")
+        axes.set_xlim(x[0], x[-1])
+        _label_log(axes.xaxis, x[-1] / x[0])
+    else:
+        axes.set_xlim(0, x[-1])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=task.axis in WHOLE))
+    _label_ends(axes, {method: _last(mean[0]) for method, mean in shown.items()}, look)
+    return _svg(figure, name), {m: (grid, *lines_) for m, lines_ in shown.items()}
 
 
 def lines(
@@ -121,8 +150,9 @@ def dots(
     name: str,
     *,
     label: str,
+    is_log: bool = True,
 ) -> str:
-    """Median and quartiles of a positive number a method, on a logarithmic axis."""
+    """A number of each method and the interval around it; by default on a logarithmic axis."""
     axes, figure = _axes((WIDE[0], 0.9 + 0.27 * len(quartiles)))
     for row, (method, (median, low, high)) in enumerate(quartiles.items()):
         colour = look[method].colour
@@ -140,11 +170,38 @@ def dots(
     axes.set_ylim(len(quartiles) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    axes.set_xscale("log")
+    if is_log:
+        axes.set_xscale("log")
     low, high = axes.get_xlim()
-    axes.set_xlim(low, high * (high / low) ** 0.12)
-    _label_log(axes.xaxis, high / low)
+    if is_log:
+        axes.set_xlim(low, high * (high / low) ** 0.12)
+        _label_log(axes.xaxis, high / low)
+    else:
+        axes.set_xlim(low, high + 0.1 * (high - low))
     axes.set_xlabel(label)
+    return _svg(figure, name)
+
+
+def growth(
+    curves: Mapping[str, tuple[Array, Array]],
+    look: Mapping[str, Look],
+    name: str,
+    *,
+    labels: tuple[str, str],
+) -> str:
+    """One curve ``(x, y)`` a method, on two logarithmic axes."""
+    axes, figure = _axes(WIDE)
+    for method, (x, y) in curves.items():
+        colour, dash = look[method]
+        axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.6, marker="o", markersize=3)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    for axis, place in ((axes.xaxis, 0), (axes.yaxis, 1)):
+        values = np.concatenate([curve[place] for curve in curves.values()])
+        _label_log(axis, values.max() / values.min())
+    _label_ends(axes, {method: float(y[-1]) for method, (_, y) in curves.items()}, look)
     return _svg(figure, name)
 
 
@@ -160,6 +217,20 @@ def _axes(size: tuple[float, float]) -> tuple[Axes, Any]:
     axes.set_axisbelow(True)
     axes.tick_params(length=3, width=0.7, color=INK, labelcolor=INK)
     return axes, figure
+
+
+def _changes(*curves: Array) -> NDArray[np.bool_]:
+    """Where one of the curves ``(k,)`` is about to change or has, and at both ends."""
+    stacked = np.nan_to_num(np.stack(curves), nan=-np.inf)
+    changed = (stacked[:, 1:] != stacked[:, :-1]).any(axis=0)
+    keep: NDArray[np.bool_] = np.append(changed, True) | np.insert(changed, 0, True)
+    return keep
+
+
+def _last(y: Array) -> float:
+    """The last number that is one."""
+    finite = y[np.isfinite(y)]
+    return float(finite[-1]) if len(finite) else np.nan
 
 
 def _held(y: Array) -> Array:

@@ -8,19 +8,22 @@ from pathlib import Path
 import bbopt
 from bbopt.bench import plots
 from bbopt.bench.comparison import Comparison
-from bbopt.bench.evidence import (
-    add_comparison,
-    add_effort,
-    add_estimates,
-    add_progress,
-    add_spend,
-    add_test_values,
-)
-from bbopt.bench.page import Page, count, duration, number
-from bbopt.bench.record import write_csvs
+from bbopt.bench.effort import add_effort, add_spend
+from bbopt.bench.evidence import add_comparison, add_estimates, add_progress, add_test_values
+from bbopt.bench.page import CURVES, Page, count, duration, number
+from bbopt.bench.record import write_csv, write_csvs
 from bbopt.bench.runner import Bench, read_bench
-from bbopt.bench.verdict import add_verdict
+from bbopt.bench.verdict import add_verdict, verdict_rows, win_rows
 from bbopt.errors import StorageError, UsageError
+
+FILES = {
+    "cells": "a line a run",
+    "incumbents": "a line a change of the candidate in the lead",
+    "overhead": "a line each time a run's evaluations had doubled",
+    "verdict": "a line a method and problem",
+    "wins": "a line a pair of methods",
+    "curves": "what the figures show",
+}
 
 
 def write_report(folder: str | Path) -> Path:
@@ -45,14 +48,17 @@ def write_report(folder: str | Path) -> Path:
     page, path = make_page(bench, comparison), folder / "report.html"
     try:
         write_csvs(bench.records, folder)
-        path.write_text(page, encoding="utf-8")
+        write_csv(folder / "verdict.csv", verdict_rows(comparison))
+        write_csv(folder / "wins.csv", win_rows(comparison))
+        write_csv(folder / "curves.csv", [CURVES, *page.numbers])
+        path.write_text(page.html(), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{error.filename}: {error.strerror}") from None
     return path
 
 
-def make_page(bench: Bench, comparison: Comparison) -> str:
-    """The report as HTML."""
+def make_page(bench: Bench, comparison: Comparison) -> Page:
+    """The report, and the numbers of its figures."""
     page = Page(bench.title)
     look = plots.looks(comparison.methods)
     _head(page, bench, comparison)
@@ -65,7 +71,7 @@ def make_page(bench: Bench, comparison: Comparison) -> str:
     add_spend(page, bench.records, look)
     _troubles(page, bench)
     _origin(page, bench)
-    return page.html()
+    return page
 
 
 def _head(page: Page, bench: Bench, comparison: Comparison) -> None:
@@ -133,8 +139,7 @@ def _origin(page: Page, bench: Bench) -> None:
         page.paragraph(escape(", ".join(f"{name} {version}" for name, version in found)), "soft")
     page.paragraph(
         "The numbers: "
-        '<a href="cells.csv">cells.csv</a>, a line a run; '
-        '<a href="incumbents.csv">incumbents.csv</a>, a line a change of the candidate in the '
-        f"lead. Written by bbopt {bbopt.__version__}.",
+        + "; ".join(f'<a href="{name}.csv">{name}.csv</a>, {what}' for name, what in FILES.items())
+        + f". Written by bbopt {bbopt.__version__}.",
         "soft",
     )

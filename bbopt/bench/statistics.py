@@ -244,3 +244,41 @@ def run_based_targets(medians: Array) -> Array:
     """
     targets: Array = np.minimum.accumulate(np.fmin.reduce(medians, axis=0))
     return targets
+
+
+def critical_difference(n_methods: int, n_tasks: int) -> float:
+    """The difference of mean ranks beyond which two methods differ, by Nemenyi's test at 5 %.
+
+    Demšar (2006), *Statistical comparisons of classifiers over multiple data sets*, section
+    3.2.2: q √(k (k + 1) / 6N) for k methods and N tasks, q being the 95 % point of the
+    studentized range of k groups with infinitely many degrees of freedom, over √2.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer than two methods, or no task.
+    """
+    from scipy.stats import studentized_range
+
+    if n_methods < 2 or n_tasks < 1:
+        raise UsageError(f"need two methods and a task, got {n_methods} and {n_tasks}")
+    q = float(studentized_range.ppf(CONFIDENCE, n_methods, np.inf)) / 2**0.5
+    return float(q * (n_methods * (n_methods + 1) / (6 * n_tasks)) ** 0.5)
+
+
+def growth(n: Array, seconds: Array) -> float:
+    """The exponent a of seconds ~ nᵃ, by least squares over the later half of log n.
+
+    NaN where fewer than three points tell it.
+
+    Parameters
+    ----------
+    n, seconds : ndarray
+        Shape ``(k,)``, > 0; n increasing.
+    """
+    later = n >= np.sqrt(n[0] * n[-1]) if len(n) else np.zeros(0, dtype=bool)
+    if later.sum() < 3:
+        later = np.ones(len(n), dtype=bool)
+    if later.sum() < 3:
+        return float("nan")
+    return float(np.polyfit(np.log(n[later]), np.log(seconds[later]), 1)[0])

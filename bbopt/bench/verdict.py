@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from bbopt.bench.comparison import Comparison
 from bbopt.bench.page import Page, count, interval, method_name, number
@@ -68,6 +70,41 @@ def add_verdict(page: Page, comparison: Comparison, look: Mapping[str, Look]) ->
             "as a hint, and repeat the bench with more seeds before you rely on them.",
             "soft",
         )
+
+
+def verdict_rows(comparison: Comparison) -> list[list[Any]]:
+    """The rows of ``verdict.csv``, the head first: a line a method and problem, then the ranks.
+
+    Means and differences are losses: regrets, or values with the sign that makes less better.
+    """
+    head = ["problem", "budget", "optimizer", "verdict", "loss", "low", "high", "runs"]
+    rows: list[list[Any]] = [[*head, "behind", "behind_low", "behind_high", "pairs"]]
+    for task in comparison.tasks:
+        for method, standing in task.standings.items():
+            place = [task.label, task.budget, method, standing.verdict]
+            rows.append([*place, *_numbers(standing.final), *_numbers(standing.behind)])
+    for method, rank in comparison.mean_ranks().items():
+        rows.append(["mean rank", "", method, "", *_numbers(rank), *_numbers(None)])
+    return rows
+
+
+def win_rows(comparison: Comparison) -> list[list[Any]]:
+    """The rows of ``wins.csv``, the head first: a line a pair of methods."""
+    rows: list[list[Any]] = [["optimizer", "against", "wins", "ties", "losses"]]
+    wins = comparison.wins()
+    for i, method in enumerate(comparison.methods):
+        for j, other in enumerate(comparison.methods):
+            if i != j:
+                rows.append([method, other, *wins[i, j].tolist()])
+    return rows
+
+
+def _numbers(found: Estimate | None) -> list[Any]:
+    """Mean, ends and number of runs, empty where they are not known."""
+    if found is None:
+        return [""] * 4
+    numbers = (found.mean, found.low, found.high)
+    return [*("" if math.isnan(x) else x for x in numbers), found.n]
 
 
 def _certainty(lead: Estimate | None, second: str) -> str:

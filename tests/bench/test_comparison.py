@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bbopt.bench.comparison import Comparison, Quartiles, per_evaluation
+from bbopt.bench.comparison import Comparison, Quartiles, overhead_growth, per_evaluation
+from bbopt.budget import Budget
 
 
 def standings(task):
@@ -185,3 +187,105 @@ def test_numbers_per_evaluation_are_medians_over_the_runs(make_record):
     found = per_evaluation(records, "overhead_seconds")
     assert list(found) == ["a"]
     assert found["a"] == pytest.approx(Quartiles(0.02, 0.015, 0.055))
+
+
+CALLS = Budget(evaluations=100, llm_calls=20)
+
+
+@pytest.fixture
+def callers(make_record):
+    """``early`` has its value with the fourth call, ``late`` with the sixteenth, both at 30."""
+    records = []
+    for seed in range(3):
+        for method, calls in (("early", 4), ("late", 16)):
+            record = make_record(method, seed, [(1, 10.0), (30, 1.0 + seed)], evaluations=40)
+            spent = [
+                i._replace(llm_calls=n) for i, n in zip(record.incumbents, (0, calls), strict=True)
+            ]
+            records.append(
+                replace(
+                    record,
+                    cell=replace(record.cell, budget=CALLS),
+                    incumbents=spent,
+                    summary={**record.summary, "llm_calls": 20, "switches": 2},
+                    stop_reason="llm_calls",
+                )
+            )
+    return records
+
+
+def test_a_budget_of_calls_is_drawn_and_compared_over_calls(callers):
+    comparison = Comparison.of(callers)
+    (task,) = comparison.tasks
+    assert (task.axis, task.length) == ("llm_calls", 20)
+    grid, bands = task.bands(100)
+    assert grid.tolist() == [float(n) for n in range(1, 21)]
+    assert bands["early"][0].tolist() == [10.0] * 3 + [2.0] * 17
+    assert bands["late"][0].tolist() == [10.0] * 15 + [2.0] * 5
+    early, late = comparison.ranks_over_budget()
+    assert early[len(early) // 2] == 1.0
+    assert late[len(late) // 2] == 2.0
+    assert early[-1] == late[-1] == 1.5
+    profile = comparison.profile(np.array([1.0, 3.9, 4.0]))
+    assert profile.tolist() == [[1, 1, 1], [0, 0, 1]]
+
+
+def test_other_axes_are_those_that_say_more(callers):
+    (task,) = Comparison.of(callers).tasks
+    assert task.other_axes == ("evaluations", "seconds")  # both values came at the first switch
+    moved = [
+        replace(r, incumbents=[i._replace(switches=n) for n, i in enumerate(r.incumbents)])
+        for r in callers
+    ]
+    assert Comparison.of(moved).tasks[0].other_axes == ("evaluations", "switches", "seconds")
+    restless = [replace(r, summary={**r.summary, "switches": 39}) for r in moved]
+    assert "switches" not in Comparison.of(restless).tasks[0].other_axes
+
+
+def test_on_another_axis_a_method_ends_with_the_longest_of_its_runs(callers):
+    brief = [
+        replace(r, summary={**r.summary, "seconds": 3.5})
+        if r.cell.optimizer_label == "early"
+        else r
+        for r in callers
+    ]
+    longer = [
+        replace(r, summary={**r.summary, "seconds": 30.0})
+        if r.cell.optimizer_label == "late"
+        else r
+        for r in brief
+    ]
+    (task,) = Comparison.of(longer).tasks
+    grid, bands = task.bands(50, "seconds")
+    assert (grid[0], grid[-1]) == (pytest.approx(0.1), pytest.approx(30.0))
+    assert grid[np.isfinite(bands["early"][0])].max() <= 3.5
+    assert np.isfinite(bands["late"][0]).all()
+    assert bands["late"][0][-1] == 2.0
+
+
+def test_of_several_limits_the_one_that_ended_most_runs_is_the_axis(callers):
+    others = [replace(record, stop_reason="evaluations") for record in callers[:4]]
+    (task,) = Comparison.of(others + callers[4:]).tasks
+    assert task.axis == "evaluations"
+    unused = [replace(r, summary={**r.summary, "llm_calls": 0}) for r in callers]
+    assert Comparison.of(unused).tasks[0].axis == "evaluations"
+
+
+def test_each_problem_counts_once_in_the_ranks_of_the_critical_difference(make_record):
+    records = []
+    for problem, seeds, ends in (("p", 5, (1.0, 2.0)), ("q", 1, (2.0, 1.0)), ("r", 1, (3.0, 3.0))):
+        for method, end in zip("ab", ends, strict=True):
+            records += [make_record(method, s, [(1, end)], problem=problem) for s in range(seeds)]
+    assert Comparison.of(records).task_ranks() == ({"a": 1.5, "b": 1.5}, 3)
+    records.append(make_record("a", 0, [(1, 1.0)], problem="alone"))
+    assert Comparison.of(records).task_ranks() == ({"a": 1.5, "b": 1.5}, 3)
+
+
+def test_overhead_is_what_each_doubling_took(make_record):
+    records = [
+        make_record("a", seed, [(1, 1.0)], overhead=[(1, 5.0), (2, 5.5), (5, 5.5 + 3 * each)])
+        for seed, each in enumerate((0.1, 0.2, 0.9))
+    ]
+    n, seconds = overhead_growth(records)["a"]
+    assert n.tolist() == [2.0, 5.0]
+    assert seconds.tolist() == pytest.approx([0.5, 0.2])

@@ -190,3 +190,23 @@ def test_the_share_of_targets_reached_by_hand():
 def test_targets_follow_the_best_median_and_never_rise():
     medians = np.array([[INF, 5.0, 4.0, 4.5], [9.0, NAN, 6.0, 1.0]])
     assert statistics.run_based_targets(medians).tolist() == [9.0, 5.0, 4.0, 1.0]
+
+
+def test_critical_differences_are_those_of_the_table():
+    # Demšar (2006), table 5: q at 5 % for 2, 5 and 10 methods; his example has 4, 14 data sets
+    for k, q in ((2, 1.960), (5, 2.728), (10, 3.164)):
+        assert statistics.critical_difference(k, 6) == pytest.approx(
+            q * (k * (k + 1) / 36) ** 0.5, rel=1e-3
+        )
+    assert statistics.critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+    with pytest.raises(UsageError, match="need two methods and a task, got 1 and 3"):
+        statistics.critical_difference(1, 3)
+
+
+def test_growth_is_the_exponent_of_the_later_half():
+    n = 2.0 ** np.arange(11)
+    seconds = np.where(n < 32, 1.0, 1.0 * (n / 32) ** 1.5)
+    assert statistics.growth(n, seconds) == pytest.approx(1.5)
+    assert statistics.growth(n, np.full(11, 0.2)) == pytest.approx(0.0, abs=1e-12)
+    assert np.isnan(statistics.growth(n[:2], seconds[:2]))
+    assert np.isnan(statistics.growth(n[:0], seconds[:0]))
