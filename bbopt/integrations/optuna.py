@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bbopt import seeding, settings
 from bbopt.archive import Archive
-from bbopt.errors import UnsupportedSpec, UsageError
+from bbopt.errors import SpaceError, UnsupportedSpec, UsageError
 from bbopt.integrations.distributions import space_of, to_params, to_values
 from bbopt.integrations.search import Batch, History, Search, outcome_of
 from bbopt.registry import optimizer, optimizer_class
@@ -225,8 +225,10 @@ class BBOptSampler(BaseSampler):
 
     def _text_search(self, study: optuna.Study, name: str, dimension: Text) -> Search:
         def params_of(trial: FrozenTrial) -> Params | None:
-            text = trial.user_attrs.get(TEXT + name)
-            return None if text is None else {name: text}
+            try:
+                return {name: dimension.normalize(trial.user_attrs.get(TEXT + name))}
+            except SpaceError:  # none there, or one that was enqueued and is too long
+                return None
 
         return self._fed(study, Space({name: dimension}), f"{BATCH}:{name}", params_of)
 

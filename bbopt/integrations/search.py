@@ -155,15 +155,14 @@ class Search:
         """The earliest batch of this method that lacks trials."""
         for trial in history.finished[self._n_counted :]:
             batch = self._batch_of(trial)
-            if batch is None:
+            if batch is None or batch.batch in self._closed:
                 continue
             self._n_finished[batch.batch] += 1
+            self._unfilled[batch.batch] = batch
             # what fails, or is not allowed, need not be seen again
             if is_bad(trial) or self._n_finished[batch.batch] >= batch.repeats:
                 self._closed.add(batch.batch)
-                self._unfilled.pop(batch.batch, None)
-            elif batch.batch not in self._closed:
-                self._unfilled[batch.batch] = batch
+                del self._unfilled[batch.batch], self._n_finished[batch.batch]
         self._n_counted = len(history.finished)
         n_started = self._n_finished.copy()
         unfilled = dict(self._unfilled)
@@ -254,6 +253,11 @@ def outcome_of(trial: FrozenTrial) -> Outcome:
     feedback = trial.user_attrs.get(FEEDBACK)
     return Outcome(
         trial.value,  # type: ignore[arg-type]
-        feedback=() if feedback is None else [feedback],
+        feedback=() if feedback is None else [_said(feedback)],
         constraints=tuple(trial.constraints.values()),
     )
+
+
+def _said(feedback: Any) -> Any:
+    """Feedback as an outcome has it: whatever else an attribute can hold becomes a text."""
+    return feedback if isinstance(feedback, str | Mapping) else str(feedback)

@@ -468,7 +468,7 @@ def test_it_beats_random_search_on_a_smooth_function(name: str) -> None:
         return sum((v - 0.3) ** 2 for v in x)
 
     def regret(name: str, seed: int) -> float:
-        study = optuna.create_study(sampler=BBOptSampler(name, seed=seed))
+        study = optuna.create_study(sampler=BBOptSampler(name, seed=seed, **QUICK[name]))
         study.optimize(objective, n_trials=40)
         return study.best_value
 

@@ -118,6 +118,18 @@ def test_an_enqueued_text_is_evaluated_and_learned_from() -> None:
     assert sum(text.startswith(perfect) for text in texts(study)) > 1
 
 
+@pytest.mark.parametrize("feedback", [0.5, ["a", 1], {"output": "x"}, None])
+def test_feedback_may_be_whatever_an_attribute_holds(feedback: Any) -> None:
+    study = new_study(Adding())
+    study.enqueue_trial({}, user_attrs={TEXT: 17})  # no text: nothing is learned from it
+    study.add_trial(optuna.create_trial(value=0.5, user_attrs={TEXT: 17, FEEDBACK: feedback}))
+    study.add_trial(optuna.create_trial(value=0.5, user_attrs={TEXT: "hi", FEEDBACK: feedback}))
+    with pytest.raises(SpaceError, match="must be a text"):
+        study.optimize(objective, n_trials=1)
+    study.optimize(objective, n_trials=5)
+    assert all(isinstance(text, str) for text in texts(study)[3:])
+
+
 def test_texts_and_numbers_of_one_trial() -> None:
     study = new_study(Adding())
 
