@@ -50,8 +50,7 @@ class NAPSettings:
     )
     n_startup_trials: int | None = setting(
         None,
-        "points that fill the space first; None: none with weights for the space, else d + 1, "
-        "at most 5",
+        "points that fill the space first; None: none with weights for the space, else one",
         low=0,
     )
     n_candidates: int = setting(
@@ -95,8 +94,7 @@ class NAP(Scored):
         self._n_candidates = self.settings.n_candidates
         n = self.settings.n_startup_trials
         if n is None:
-            is_generic = self._network.metadata.space is None
-            n = min(self._encoding.d + 1, 5) if is_generic else 0
+            n = int(self._network.metadata.space is None)
         self._n_startup = n
         self._warned: set[str] = set()
         if self._view.is_too_wide:
