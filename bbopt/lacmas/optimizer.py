@@ -87,6 +87,7 @@ class LacMas(Distributed):
             d=s.d,
             c=s.c,
             horizon=s.horizon,
+            calls=s.requests,
             limits=act.thresholds(s.thresholds, box.low, box.high),
             least=None if is_paper else self.known.least,
             seed=self.seed,

@@ -70,6 +70,11 @@ class LacMasSettings:
     horizon: int | None = setting(
         None, "T: rounds over which a model is asked; by default what the budget is good for", low=1
     )
+    requests: int = setting(
+        8,
+        "most requests to a model at once: with more agents, those in like circumstances share one",
+        low=1,
+    )
     d: float = setting(0.7, "coefficient of a wide swarm under the guide 'fixed'", low=0.0)
     c: float = setting(1.3, "coefficient of a collapsed swarm under the guide 'fixed'", low=0.0)
     faults: str = setting(
