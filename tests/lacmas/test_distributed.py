@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bbopt
+from bbopt.testing import ScriptedLLM
 from bbopt.testing.driving import through_files
 from tests.lacmas.swarms import Costs
 
@@ -130,3 +131,17 @@ def test_a_budget_too_small_for_a_round_still_ends_with_a_value():
     result = solved(problem, 6 * 3)
     assert result.best is not None
     assert problem.calls <= 18
+
+
+def test_agents_beyond_the_number_of_requests_share_them():
+    problem = bbopt.problem("distributed/quadratic", agents=12, dimension=2)
+    calls = {}
+    for requests in (1, 4, 12):
+        with ScriptedLLM(['{"d": 1, "c": 1}'] * 100) as client:
+            settings = {"variant": "paper", "particles": 6, "horizon": 12, "requests": requests}
+            optimizer = bbopt.optimizer("lacmas", problem.spec, seed=1, llm=client, **settings)
+            result = bbopt.run(problem, optimizer, 12 * (6 + 9 * 30 + 1))
+        assert result.diagnostics["rounds"] == 9
+        calls[requests] = result.diagnostics["guide_calls"]
+    # coefficients in rounds 4 and 8, weights in 5 and 9; one group has no neighbours
+    assert calls == {1: 2, 4: 16, 12: 48}
