@@ -2,13 +2,16 @@
 
 All are minimised over the box that the literature uses, all take ``noise`` and ``noise_kind``
 (see :class:`~bbopt.problems.noisy_function.NoisyFunction`), and ``dim`` where the function is
-defined in any dimension. A million repeats of one point are one call of 20 milliseconds, and
-``function`` takes whole arrays of points.
+defined in any dimension. Those that grow beyond their box too take ``moved``: a seed (>= 0) with
+which the minimiser is put elsewhere, uniformly in the middle half of the box, so that nobody
+finds it by starting at the centre. A million repeats of one point are one call of 20
+milliseconds, and ``function`` takes whole arrays of points.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -109,19 +112,61 @@ class Hartmann6(_Hartmann):
 
 
 class _AnyDimension(NoisyFunction):
-    """A function of any number of variables that treats them alike."""
+    """A function of any number of variables."""
 
     interval: ClassVar[tuple[float, float]]
-    minimiser: ClassVar[float] = 0.0  # in each coordinate
     least_dim: ClassVar[int] = 1
 
     def __init__(self, dim: int = 2, noise: float = 0.0, noise_kind: str = "gaussian") -> None:
         dim = checks.integer("dim", dim, self.least_dim)
-        super().__init__([self.interval] * dim, [[self.minimiser] * dim], noise, noise_kind)
+        super().__init__([self.interval] * dim, [self.minimiser_in(dim)], noise, noise_kind)
+
+    def minimiser_in(self, dim: int) -> Array:
+        """The minimiser, ``(dim,)``."""
+        return np.zeros(dim)
+
+
+class _Movable(_AnyDimension):
+    """One that is least at a point of its box wherever this is moved to."""
+
+    def __init__(
+        self,
+        dim: int = 2,
+        noise: float = 0.0,
+        noise_kind: str = "gaussian",
+        moved: int | None = None,
+    ) -> None:
+        self._moved = None if moved is None else checks.integer("moved", moved, 0)
+        super().__init__(dim, noise, noise_kind)
+
+    def function(self, x: Array) -> Array:
+        """``plain``, moved."""
+        return self.plain(x - self._offset(x.shape[1]))
+
+    @abstractmethod
+    def plain(self, x: Array) -> Array:
+        """The values of the function where the literature has it, ``(n,)``, at ``(n, d)``."""
+
+    def plain_minimiser(self, dim: int) -> Array:
+        """Where ``plain`` is least, ``(dim,)``."""
+        return np.zeros(dim)
+
+    def minimiser_in(self, dim: int) -> Array:
+        """The same, moved."""
+        minimiser: Array = self.plain_minimiser(dim) + self._offset(dim)
+        return minimiser
+
+    def _offset(self, dim: int) -> Array:
+        if self._moved is None:
+            return np.zeros(dim)
+        low, high = self.interval
+        share = seeding.stream(self._moved, "moved").uniform(0.25, 0.75, dim)
+        offset: Array = low + share * (high - low) - self.plain_minimiser(dim)
+        return offset
 
 
 @register_problem("synthetic/ackley")
-class Ackley(_AnyDimension):
+class Ackley(_Movable):
     """Ackley's function; least value 0 at 0, in a narrow funnel on a rippled plain.
 
     Source: Ackley (1987), *A connectionist machine for genetic hillclimbing*; in any dimension
@@ -132,7 +177,7 @@ class Ackley(_AnyDimension):
 
     interval = (-32.768, 32.768)
 
-    def function(self, x: Array) -> Array:
+    def plain(self, x: Array) -> Array:
         """20 − 20 exp(−0.2 √mean(x²)) + e − exp(mean(cos 2πx)), written without cancellation."""
         d = x.shape[1]
         funnel: Array = -20 * np.expm1(-0.2 * np.sqrt(_sum(x**2) / d))
@@ -141,7 +186,7 @@ class Ackley(_AnyDimension):
 
 
 @register_problem("synthetic/rastrigin")
-class Rastrigin(_AnyDimension):
+class Rastrigin(_Movable):
     """Rastrigin's function; least value 0 at 0, among 11 local minima in each dimension.
 
     Source: Rastrigin (1974), *Systems of extremal control*; in any dimension Mühlenbein,
@@ -152,13 +197,13 @@ class Rastrigin(_AnyDimension):
 
     interval = (-5.12, 5.12)
 
-    def function(self, x: Array) -> Array:
+    def plain(self, x: Array) -> Array:
         """Σ x² + 10 (1 − cos 2πx)."""
         return _sum(x**2 + 20 * np.sin(np.pi * x) ** 2)
 
 
 @register_problem("synthetic/rosenbrock")
-class Rosenbrock(_AnyDimension):
+class Rosenbrock(_Movable):
     """Rosenbrock's valley, from two dimensions on; least value 0 at (1, ..., 1).
 
     Source: Rosenbrock (1960), *An automatic method for finding the greatest or least value of
@@ -168,17 +213,20 @@ class Rosenbrock(_AnyDimension):
     """
 
     interval = (-5.0, 10.0)
-    minimiser = 1.0
     least_dim = 2
 
-    def function(self, x: Array) -> Array:
+    def plain(self, x: Array) -> Array:
         """Σᵢ 100 (xᵢ₊₁ − xᵢ²)² + (1 − xᵢ)²."""
         head, tail = x[:, :-1], x[:, 1:]
         return _sum(100 * (tail - head**2) ** 2 + (1 - head) ** 2)
 
+    def plain_minimiser(self, dim: int) -> Array:
+        """See above."""
+        return np.ones(dim)
+
 
 @register_problem("synthetic/levy")
-class Levy(_AnyDimension):
+class Levy(_Movable):
     """Levy's function; least value 0 at (1, ..., 1), among many local minima.
 
     Source: Levy and Montalvo (1985), *The tunneling algorithm for the global minimization of
@@ -189,9 +237,8 @@ class Levy(_AnyDimension):
     """
 
     interval = (-10.0, 10.0)
-    minimiser = 1.0
 
-    def function(self, x: Array) -> Array:
+    def plain(self, x: Array) -> Array:
         """Waves on a paraboloid in w = 1 + (x − 1) / 4; their first term is sin² πw₁."""
         w = 1 + (x - 1) / 4
         head, last = w[:, :-1], w[:, -1]
@@ -200,9 +247,13 @@ class Levy(_AnyDimension):
         start: Array = np.sin(np.pi * (w[:, 0] - 1)) ** 2
         return start + waves + end
 
+    def plain_minimiser(self, dim: int) -> Array:
+        """See above."""
+        return np.ones(dim)
+
 
 @register_problem("synthetic/griewank")
-class Griewank(_AnyDimension):
+class Griewank(_Movable):
     """Griewank's function; least value 0 at 0, a paraboloid with thousands of ripples.
 
     Source: Griewank (1981), *Generalized descent for global optimization*, Journal of
@@ -213,7 +264,7 @@ class Griewank(_AnyDimension):
 
     interval = (-600.0, 600.0)
 
-    def function(self, x: Array) -> Array:
+    def plain(self, x: Array) -> Array:
         """Σᵢ xᵢ² / 4000 + 1 − Πᵢ cos(xᵢ / √i)."""
         roots = np.sqrt(np.arange(1, x.shape[1] + 1))
         ripples: Array = np.cos(x / roots).prod(axis=1)
@@ -221,7 +272,7 @@ class Griewank(_AnyDimension):
 
 
 @register_problem("synthetic/styblinski-tang")
-class StyblinskiTang(_AnyDimension):
+class StyblinskiTang(_Movable):
     """Styblinski and Tang's function; least value −39.16617 times ``dim``, at −2.903534.
 
     Source: Styblinski and Tang (1990), *Experiments in nonconvex optimization: stochastic
@@ -231,15 +282,18 @@ class StyblinskiTang(_AnyDimension):
     """
 
     interval = (-5.0, 5.0)
-    minimiser = -2.9035340277711783
 
-    def function(self, x: Array) -> Array:
+    def plain(self, x: Array) -> Array:
         """½ Σ x⁴ − 16 x² + 5 x."""
         return _sum(x**4 - 16 * x**2 + 5 * x) / 2
 
+    def plain_minimiser(self, dim: int) -> Array:
+        """See above."""
+        return np.full(dim, -2.9035340277711783)
+
 
 @register_problem("synthetic/step")
-class Step(_AnyDimension):
+class Step(_Movable):
     """A paraboloid of plateaus, flat almost everywhere; least value 0 wherever |x| < ½.
 
     Source: function f6 of Yao, Liu and Lin (1999), *Evolutionary programming made faster*,
@@ -251,9 +305,133 @@ class Step(_AnyDimension):
 
     interval = (-5.12, 5.12)
 
-    def function(self, x: Array) -> Array:
+    def plain(self, x: Array) -> Array:
         """Σ ⌊x + ½⌋²."""
         return _sum(np.floor(x + 0.5) ** 2)
+
+
+@register_problem("synthetic/ellipsoid")
+class Ellipsoid(_Movable):
+    """An ellipsoid whose axes differ a thousandfold in length; least value 0 at 0.
+
+    Source: Hansen and Ostermeier (2001), *Completely derandomized self-adaptation in evolution
+    strategies*, Evolutionary Computation 9: f_elli, of condition 1e6.
+
+    Cost of an evaluation: 10 microseconds.
+    """
+
+    interval = (-5.0, 5.0)
+    least_dim = 2
+
+    def plain(self, x: Array) -> Array:
+        """Σᵢ 10^(6 (i − 1) / (d − 1)) xᵢ²."""
+        d = x.shape[1]
+        return _sum(10 ** (6 * np.arange(d) / (d - 1)) * x**2)
+
+
+@register_problem("synthetic/zakharov")
+class Zakharov(_Movable):
+    """Zakharov's function; least value 0 at 0, at the bottom of one long bent valley.
+
+    Source: Rahnamayan, Tizhoosh and Salama (2007), *A novel population initialization method
+    for accelerating evolutionary algorithms*, Computers & Mathematics with Applications 53.
+
+    Cost of an evaluation: 10 microseconds.
+    """
+
+    interval = (-5.0, 10.0)
+
+    def plain(self, x: Array) -> Array:
+        """Σ x² + s² + s⁴ with s = ½ Σᵢ i xᵢ."""
+        s = _sum(np.arange(1, x.shape[1] + 1) * x) / 2
+        values: Array = _sum(x**2) + s**2 + s**4
+        return values
+
+
+@register_problem("synthetic/dixon-price")
+class DixonPrice(_Movable):
+    """Dixon and Price's function; least value 0 at xᵢ = 2^(2^(1 − i) − 1), in a narrow valley.
+
+    Source: Dixon and Price (1989), *The truncated Newton method for sparse unconstrained
+    optimisation using automatic differentiation*, Journal of Optimization Theory and
+    Applications 60, in the form of Laguna and Martí (2005), see Levy's function.
+
+    Cost of an evaluation: 10 microseconds.
+    """
+
+    interval = (-10.0, 10.0)
+
+    def plain(self, x: Array) -> Array:
+        """(x₁ − 1)² + Σᵢ₌₂ i (2 xᵢ² − xᵢ₋₁)²."""
+        i = np.arange(2, x.shape[1] + 1)
+        values: Array = (x[:, 0] - 1) ** 2 + _sum(i * (2 * x[:, 1:] ** 2 - x[:, :-1]) ** 2)
+        return values
+
+    def plain_minimiser(self, dim: int) -> Array:
+        """See above."""
+        return np.exp2(np.exp2(-np.arange(dim)) - 1.0)
+
+
+@register_problem("synthetic/schwefel")
+class Schwefel(_AnyDimension):
+    """Schwefel's function 2.26; least value 0 at 420.968746, far from the next best minima.
+
+    Source: Schwefel (1981), *Numerical optimization of computer models*.
+
+    Cost of an evaluation: 10 microseconds.
+    """
+
+    interval = (-500.0, 500.0)
+
+    def function(self, x: Array) -> Array:
+        """418.98 d − Σ x sin √|x|, the constant to all digits."""
+        return _sum(418.98288727243374 - x * np.sin(np.sqrt(np.abs(x))))
+
+    def minimiser_in(self, dim: int) -> Array:
+        """See above."""
+        return np.full(dim, 420.9687462275036)
+
+
+@register_problem("synthetic/michalewicz")
+class Michalewicz(_AnyDimension):
+    """Michalewicz's function of steep valleys between plateaus; least value −1.8013 for dim 2.
+
+    It is −9.66015 for dim 10. The sum's terms are minimised one by one, over a grid of spacing
+    less than a hundredth of a valley's width and by golden sections from there.
+
+    Source: Michalewicz (1992), *Genetic algorithms + data structures = evolution programs*.
+
+    Cost of an evaluation: 10 microseconds.
+    """
+
+    interval = (0.0, np.pi)
+
+    def function(self, x: Array) -> Array:
+        """−Σᵢ sin xᵢ sin²⁰(i xᵢ² / π)."""
+        return _sum(self._terms(x, np.arange(1, x.shape[1] + 1)))
+
+    def minimiser_in(self, dim: int) -> Array:
+        """Of each term by itself."""
+        return np.array([self._least_of_term(i) for i in range(1, dim + 1)])
+
+    @staticmethod
+    def _terms(x: Array, i: Any) -> Array:
+        terms: Array = -np.sin(x) * np.sin(i * x**2 / np.pi) ** 20
+        return terms
+
+    def _least_of_term(self, i: int) -> float:
+        from scipy.optimize import minimize_scalar
+
+        grid = np.linspace(0, np.pi, 400 * i + 1)
+        best = int(np.argmin(self._terms(grid, i)))
+        around = grid[best - 1], grid[best + 1]
+        found = minimize_scalar(
+            lambda x: float(self._terms(x, i)),
+            bounds=around,
+            method="bounded",
+            options={"xatol": 1e-12},
+        )
+        return float(found.x)
 
 
 class _GaussianProcessDraw(NoisyFunction):

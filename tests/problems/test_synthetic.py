@@ -14,11 +14,13 @@ from bbopt.trial import MAX_VALUES, Outcome
 from bbopt.wrappers import Noisy, Shifted
 
 NAMES = [name for name in registry.problem_names() if name.startswith("synthetic/")]
+MOVABLE = [name for name in NAMES if "moved" in registry.problem_arguments(name)]
 IN_ANY_DIMENSION = [name for name in NAMES if "dim" in registry.problem_arguments(name)]
 
 VARIANTS = [
     *[pytest.param(name, {}, id=name) for name in NAMES],
     *[pytest.param(name, {"dim": 7}, id=f"{name} dim=7") for name in IN_ANY_DIMENSION],
+    *[pytest.param(name, {"dim": 3, "moved": 1}, id=f"{name} moved") for name in MOVABLE],
     *[
         pytest.param(name, noise, id=f"{name} {noise['noise_kind']}")
         for name in ("synthetic/branin", "synthetic/step", "synthetic/gp2")
@@ -66,7 +68,7 @@ def values(problem, point, repeats, seed=0):
 def test_the_family_has_every_function():
     functions = (
         "branin hartmann3 hartmann6 ackley rastrigin rosenbrock levy griewank styblinski-tang "
-        "step gp1 gp2"
+        "step ellipsoid zakharov dixon-price schwefel michalewicz gp1 gp2"
     )
     assert set(NAMES) == {f"synthetic/{function}" for function in functions.split()}
 
@@ -90,7 +92,16 @@ def test_the_family_has_every_function():
         ("levy", {"dim": 4}, [1.0] * 4, 0.0),
         ("griewank", {"dim": 4}, [0.0] * 4, 0.0),
         ("step", {"dim": 4}, [0.3, -0.4, 0.0, 0.49], 0.0),
+        ("schwefel", {"dim": 3}, [420.968746] * 3, 0.0),
+        ("dixon-price", {"dim": 3}, [1.0, 2**-0.5, 2**-0.75], 0.0),
+        ("michalewicz", {"dim": 2}, [2.202906, 1.570796], -1.8013034),
+        ("michalewicz", {"dim": 5}, [2.202906, 1.570796, 1.284992, 1.923058, 1.72047], -4.687658),
         # worked out by hand
+        ("ellipsoid", {"dim": 3}, [1.0, 2.0, -1.0], 1 + 4000 + 1e6),
+        ("zakharov", {"dim": 2}, [1.0, 2.0], 5 + 2.5**2 + 2.5**4),
+        ("dixon-price", {"dim": 3}, [3.0, 1.0, 2.0], 4 + 2 * (2 - 3) ** 2 + 3 * (8 - 1) ** 2),
+        ("schwefel", {"dim": 2}, [0.0, 0.0], 2 * 418.982887),
+        ("michalewicz", {"dim": 1}, [math.pi / 2], -(math.sin(math.pi / 4) ** 20)),
         ("branin", {}, [0.0, 0.0], 36 + 10 * (1 - 1 / (8 * math.pi)) + 10),
         ("branin", {}, [math.pi, 0.0], (1 - 1.275 - 2) ** 2 + 10 / (8 * math.pi)),
         ("ackley", {"dim": 2}, [1.0, 1.0], 20 - 20 * math.exp(-0.2)),
@@ -176,6 +187,33 @@ def test_function_takes_many_points_and_agrees_with_truth(name):
     x = points(problem, 50)
     singly = [problem.truth(params_of(problem, point)) for point in x]
     np.testing.assert_allclose(problem.function(x), singly, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", MOVABLE)
+def test_a_moved_function_is_the_same_one_elsewhere(name):
+    plain = bbopt.problem(name, dim=4)
+    seen = set()
+    for moved in range(3):
+        problem = bbopt.problem(name, dim=4, moved=moved)
+        offset = problem.minimisers - plain.minimisers
+        x = points(plain, 100)
+        np.testing.assert_allclose(problem.function(x + offset), plain.function(x), rtol=1e-9)
+        low, high = problem.bounds.T
+        assert np.all(np.abs((problem.minimisers - low) / (high - low) - 0.5) <= 0.25)
+        # elsewhere in the box it is nowhere better: the function grows beyond its old box, too
+        assert problem.function(points(problem, 20_000)).min() >= problem.optimum
+        seen.add(tuple(problem.minimisers[0]))
+    assert len(seen) == 3
+
+
+def test_the_sum_of_michalewicz_is_least_where_each_term_is():
+    problem = bbopt.problem("synthetic/michalewicz", dim=10)
+    assert problem.optimum == pytest.approx(-9.66015, abs=1e-5)
+    axis = np.linspace(0, math.pi, 2001)
+    for i in range(10):
+        x = np.tile(problem.minimisers, (len(axis), 1))
+        x[:, i] = axis
+        assert problem.function(x).min() >= problem.optimum - 1e-12  # minimised to rounding
 
 
 def test_step_is_flat_inside_a_plateau_and_jumps_at_its_edge():
@@ -289,7 +327,7 @@ def test_bernoulli_probability_grows_with_the_function(name):
     x = points(plain, 2000)
     order = np.argsort(plain.function(x))
     p = problem.expected(x)
-    assert np.all(np.diff(p[order]) >= 0)
+    assert np.all(np.diff(p[order]) >= -1e-15)  # g / (1 + g) rounds either way
     assert p.min() >= 0.1
     assert p.max() < 0.9
     # half of the box lies on either side of g = 1, where p = 0.1 + 0.8 / 2
