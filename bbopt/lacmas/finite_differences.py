@@ -1,7 +1,7 @@
 """Derivatives from values: central differences inside a box, and how long their step should be.
 
 The step is chosen from values alone, without a model of the noise: along a few directions the
-slope is measured over steps from 1e-9 to 0.02 of the box, and the one that agrees best with its
+slope is measured over steps from 1e-9 to 0.3 of the box, and the one that agrees best with its
 neighbours wins. Shorter ones are spoilt by noise or rounding, longer ones by curvature, so the
 agreement is also an estimate of the error (cf. Shi, Xie, Xuan and Nocedal 2022). All lengths are in
 units of the box's edges.
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-SCALES = 1e-9 * 4.0 ** np.arange(13)
+SCALES = 1e-9 * 4.0 ** np.arange(15)
 """The steps that a probe tries."""
 DIRECTIONS = 3
 """The directions that a probe tries them along, or as many as there are coordinates."""
@@ -85,9 +85,10 @@ def probe_points(x: Array, normals: Array) -> Array:
     ``x`` itself, and two for each direction and scale: ``(a, 1 + 2·directions·scales, d)``.
     """
     rays = normals / np.linalg.norm(normals, axis=2, keepdims=True)
-    centre = np.clip(x, SCALES[-1], 1 - SCALES[-1])  # around which the longest step fits
+    room = np.minimum(np.abs(rays) * SCALES[-1], 0.5)
+    centre = np.clip(x, room, 1 - room)[:, :, None, None]  # around which the longest step fits
     moves = SCALES[:, None, None] * np.array([1.0, -1.0])[:, None] * rays[:, :, None, None, :]
-    around = centre + moves.reshape(len(rays), -1, len(x))
+    around = (centre + moves).reshape(len(rays), -1, len(x))
     here = np.broadcast_to(x, (len(rays), 1, len(x)))
     return np.asarray(np.clip(np.concatenate([here, around], axis=1), 0.0, 1.0))
 

@@ -86,22 +86,24 @@ class Gossip:
         x : (a, k) array
             What is averaged.
         tolerance : float
-            A change that is noticed, in units of the number itself or of the floor.
+            An error that is noticed, in units of the number itself or of the floor. It is judged
+            by the last change, as of a geometric series.
         floor : float, optional
             Numbers smaller than this count as this large; None is the root mean square of the
             agent's row.
         """
-        return self._iterate(x, SLOWER * self.rounds(ROUNDING), tolerance, floor)
+        change = tolerance * (1 - self.factor) / max(self.factor, tolerance)
+        return self._iterate(x, SLOWER * self.rounds(ROUNDING), change, floor)
 
     def _iterate(
-        self, x: Array, rounds: int, tolerance: float | None = None, floor: float | None = None
+        self, x: Array, rounds: int, change: float | None = None, floor: float | None = None
     ) -> Array:
         before, now, weight = x, self._shifted(x), 1.0
         for q in range(1, rounds):
             weight = 1 / (1 - self._sigma**2 * weight / 4) if q > 1 else 2 / (2 - self._sigma**2)
             before, now = now, weight * self._shifted(now) + (1 - weight) * before
-            if tolerance is not None and q % CHECK == 0:
-                is_moving = _moves(now - before, now, tolerance, floor)
+            if change is not None and q % CHECK == 0:
+                is_moving = _moves(now - before, now, change, floor)
                 if not self.network.any(is_moving):
                     break
         return now

@@ -33,9 +33,10 @@ SHARES = np.array([1, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-6])
 """The shares of a step that are tried at once, the largest first."""
 LONGEST = 0.25
 """The longest step."""
-TRUST = 1e-5
-"""How exactly slopes are averaged, relative to themselves."""
-BENT_TRUST = 1e-3
+TRUST = 0.1
+"""How exactly slopes are averaged, relative to themselves: what is left of their differences is
+tracked, and settles in the rounds that follow."""
+BENT_TRUST = 1e-2
 """How exactly decreases are, relative to what the slope promises."""
 REPROBE = 25
 """Rounds between two probes for the length of differences."""
@@ -232,7 +233,9 @@ class QuasiNewton(Search):
         self.phase = "probe"
         if self.failures < ATTEMPTS:
             return
-        if promised > 10 * self.value_noise:
+        steep = float(np.linalg.norm(self.gradient))
+        seen = steep > 2 * self.slope_noise * math.sqrt(self.box.d)
+        if promised > 10 * self.value_noise and seen:
             self.ending = "kinks"
         elif self.value_noise * math.sqrt(self.network.n) > EXACT * EPSILON * self.size:
             self.ending = "noise"

@@ -60,7 +60,7 @@ def test_edges_of_very_different_lengths_do_no_harm():
 @pytest.mark.parametrize("seed", range(3))
 def test_an_optimum_on_the_bounds_is_the_constrained_one(seed):
     f = Quadratics(seed=seed)
-    low, high = f.optimum() - [1, 1, -0.5, 1], f.optimum() + [-0.3, 1, 2, 1]  # two are cut off
+    low, high = f.optimum() - [1, 1, -0.5, 1], f.optimum() - [0.3, -1, -2, -1]  # two are cut off
     newton = search(low=low, high=high)
     play(newton, f)
     root = np.linalg.cholesky(f.q.sum(axis=0)).T
@@ -69,10 +69,13 @@ def test_an_optimum_on_the_bounds_is_the_constrained_one(seed):
     assert ((newton.points[0] == low) | (newton.points[0] == high)).sum() >= 2
 
 
-def valley(x, i, pull=np.random.default_rng(3).normal(size=(6, 6))):
+PULL = np.random.default_rng(3).normal(size=(6, 6))
+
+
+def valley(x, i):
     """Rosenbrock's function, and linear terms that cancel in the mean."""
     bent = 100 * (x[:, :-1] ** 2 - x[:, 1:]) ** 2 + (x[:, :-1] - 1) ** 2
-    return bent.sum(axis=1) + 100 * x @ (pull[i] - pull.mean(axis=0))
+    return bent.sum(axis=1) + 100 * x @ (PULL[i] - PULL.mean(axis=0))
 
 
 def test_a_curved_valley_is_followed_to_its_end():
@@ -96,9 +99,7 @@ def test_what_is_tracked_sums_to_the_slopes():
     newton = search(d=6)
     for _ in range(5):
         play(newton, valley, rounds=3)
-        np.testing.assert_allclose(
-            newton.tracking.sum(0), newton.slope.sum(0), rtol=1e-9, atol=1e-8
-        )
+        np.testing.assert_allclose(newton.tracking.sum(0), newton.slope.sum(0), rtol=1e-9)
 
 
 def test_the_budget_is_never_exceeded():
