@@ -169,14 +169,16 @@ class Distributed(Optimizer):
             point = network.gather(search.points)[network.living].mean(axis=0)
             params = self._coordinates.to_params(point)
             self._agreed = Best(params, float(known.mean()), None, 1)
-        if 0 < len(known) < len(losses):
-            silent = ", ".join(str(i) for i in np.flatnonzero(~np.isfinite(losses))[:10])
+        silent_ones = np.flatnonzero(network.living & ~np.isfinite(losses))
+        if len(known) and len(silent_ones):
+            silent = ", ".join(map(str, silent_ones[:10]))
             logger.warning("the value is the mean over the other agents: none came of %s", silent)
         self._scalars = self._final_scalars(search)
 
     def _final_scalars(self, search: Search) -> dict[str, float]:
         ranks = {"rounds": search.round_, "ranks": search.network.n_ranks}
-        return self._traffic(search) | ranks | search.diagnostics()
+        faults = search.network.diagnostics()
+        return self._traffic(search) | ranks | faults | search.diagnostics()
 
     # --- ask and tell -------------------------------------------------------------------
 
