@@ -145,3 +145,14 @@ def test_agents_beyond_the_number_of_requests_share_them():
         calls[requests] = result.diagnostics["guide_calls"]
     # coefficients in rounds 4 and 8, weights in 5 and 9; one group has no neighbours
     assert calls == {1: 2, 4: 16, 12: 48}
+
+
+def test_a_dead_agent_is_told_in_the_result_and_is_no_part_of_it(caplog):
+    problem = Costs()
+    result = solved(problem, 3000, variant="swarm", faults="kill=2@4")
+    x = np.array([list(result.best.params.values())])
+    others = [problem.bowls(x, i)[0] for i in range(6) if i != 2]
+    assert result.best.value == pytest.approx(np.mean(others))
+    assert result.diagnostics["living"] == 5
+    assert result.diagnostics["drift"] == pytest.approx(0, abs=1e-9)  # symmetric weights
+    assert not caplog.text
