@@ -139,7 +139,13 @@ def main() -> None:
             write(table, runs.values())
     option = f" --{options.size}" if options.size else ""
     report = options.out / f"{name}.md"
-    report.write_text(page(list(runs.values()), f"python benchmarks/nap_generic.py{option}"))
+    report.write_text(
+        page(
+            list(runs.values()),
+            f"python benchmarks/nap_generic.py{option}",
+            sum(1 for _ in size.cells()),
+        )
+    )
     print(report.read_text())
 
 
@@ -216,8 +222,8 @@ def gap(ours: dict[int, Run], theirs: dict[int, Run], k: int) -> Estimate | None
     return paired_difference(a, b, seeding.stream(0, "bootstrap"))
 
 
-def page(runs: list[Run], command: str) -> str:
-    """The verdicts, then a line a problem and budget."""
+def page(runs: list[Run], command: str, whole: int) -> str:
+    """The verdicts, then a line a problem and budget; ``whole``: how many runs the size has."""
     found: dict[str, dict[str, dict[int, Run]]] = {}
     for run in sorted(runs, key=lambda run: run.cell):
         found.setdefault(run.cell.problem, {}).setdefault(run.cell.arm, {})[run.cell.seed] = run
@@ -227,7 +233,7 @@ def page(runs: list[Run], command: str) -> str:
         "# NAP with its generic weights",
         "",
         f"`{command}`; bbopt {bbopt.__version__}, numpy {np.__version__}, Python "
-        f"{platform.python_version()}, {platform.system()}; {len(runs)} runs; weights "
+        f"{platform.python_version()}, {platform.system()}; {len(runs)} of {whole} runs; weights "
         f"{', '.join(digests)}.",
         "",
         "Mean regret of what is recommended (`hpo/...`: its loss in fresh evaluations), over seeds "

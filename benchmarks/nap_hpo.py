@@ -155,7 +155,8 @@ def main() -> None:
     command = "python benchmarks/nap_hpo.py" + (f" --{options.size}" if options.size else "")
     order = [*ARMS, *sorted({cell.arm for cell in runs} - set(ARMS))]
     report = options.out / f"{name}.md"
-    report.write_text(page(list(runs.values()), order, command))
+    whole = sum(1 for _ in Plan(tasks, options.earlier, seeds, ARMS | further).cells())
+    report.write_text(page(list(runs.values()), order, command, whole))
     print(report.read_text())
 
 

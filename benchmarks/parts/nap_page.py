@@ -41,14 +41,14 @@ class Arm:
     weights: str = ""
 
 
-def page(runs: list[Any], arms: list[str], command: str) -> str:
-    """All of it as Markdown."""
+def page(runs: list[Any], arms: list[str], command: str, whole: int) -> str:
+    """All of it as Markdown; ``whole``: how many runs the size has."""
     digests = sorted({f"{run.weights}" for run in runs if run.weights})
     lines = [
         "# NAP on tables of hyperparameters",
         "",
         f"`{command}`; bbopt {bbopt.__version__}, numpy {np.__version__}, Python "
-        f"{platform.python_version()}, {platform.system()}; {len(runs)} runs; weights "
+        f"{platform.python_version()}, {platform.system()}; {len(runs)} of {whole} runs; weights "
         f"{', '.join(digests)}.",
         "",
         "Normalised simple regret, counted from the first evaluation: means over tasks of means "
@@ -89,12 +89,17 @@ class Results:
         self.arms = [arm for arm in arms if arm in self._runs]
         self.tasks = sorted({task for tasks in self._runs.values() for task in tasks})
 
-    def means(self, arm: str, n: int, *, log: bool = False) -> np.ndarray:
-        """Mean over seeds for each task, ``(tasks,)``; NaN where there is no run."""
+    def means(self, arm: str, n: int, *, log: bool = False, beside: str = "") -> np.ndarray:
+        """Mean over seeds for each task, ``(tasks,)``; NaN where there is no run.
+
+        Only seeds count that the arm ``beside`` was run with, too.
+        """
         k = AT.index(n)
         found = []
         for task in self.tasks:
-            values = np.array([run.regrets[k] for run in self._runs[arm].get(task, {}).values()])
+            runs = self._runs[arm].get(task, {})
+            seeds = sorted(runs.keys() & self._runs[beside or arm].get(task, {}).keys())
+            values = np.array([runs[seed].regrets[k] for seed in seeds])
             values = np.log10(np.maximum(values, FLOOR)) if log else values
             found.append(values.mean() if len(values) else np.nan)
         return np.array(found)
@@ -131,26 +136,30 @@ class Results:
                 gap = self.gap(ours, arm, n)
                 counts = "/".join(map(str, self._win_tie_loss(ours, arm, n)))
                 cells.append("" if gap is None else f"{_short(gap, sign='+')} {counts}")
-            theirs = self.means(arm, 25).mean()
-            cells.append(f"{self.means(ours, 25).mean() / theirs:.2f}" if theirs else "")
+            cells.append(f"{self.ratio(ours, arm):.2f}")
             lines.append(f"| {arm} | {' | '.join(cells)} |")
         lines += ["", "Paired over tasks, with wins/ties/losses over runs."]
         return lines
 
     def gap(self, ours: str, arm: str, n: int) -> Estimate | None:
         """The paired difference over tasks."""
-        return paired_difference(self.means(ours, n), self.means(arm, n), _rng())
+        a, b = self.means(ours, n, beside=arm), self.means(arm, n, beside=ours)
+        return paired_difference(a, b, _rng())
+
+    def ratio(self, ours: str, arm: str) -> float:
+        """The ratio of the means after 25 evaluations, over the runs that both have."""
+        a, b = np.nanmean([self.means(ours, 25, beside=arm), self.means(arm, 25, beside=ours)], 1)
+        return float(a / b) if b else np.inf
 
     def verdicts(self) -> list[str]:
         """What was asked for, and whether it holds."""
         if "nap" not in self.arms:
             return []
-        at_25 = {arm: float(np.nanmean(self.means(arm, 25))) for arm in self.arms}
         lines = []
         for arm in ("mini-gp-ei", "optuna:tpe"):
             gap = self.gap("nap", arm, 25) if arm in self.arms else None
             if gap is not None:
-                ratio = at_25["nap"] / at_25[arm]
+                ratio = self.ratio("nap", arm)
                 says = "yes" if ratio <= 0.6 and gap.high < 0 else "no"
                 lines.append(
                     f"- At most 0.6 times {arm} at 25, the interval excluding zero: {says} "
@@ -162,8 +171,8 @@ class Results:
             if arm in self.arms
         ]
         if peers:
-            best = min(peers, key=lambda arm: at_25[arm])
-            ratio = at_25["nap"] / at_25[best]
+            best = max(peers, key=lambda arm: self.ratio("nap", arm))
+            ratio = self.ratio("nap", best)
             lines.append(
                 f"- At most half of the best peer at 25 ({best}): "
                 f"{'yes' if ratio <= 0.5 else 'no'} ({ratio:.2f})."
