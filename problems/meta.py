@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.stats import qmc
 
 from bbopt import checks, registry, seeding
 from bbopt.errors import UsageError
@@ -83,6 +81,9 @@ class _Task(NoisyFunction):
         return seeding.stream(self._family, name, number=task or 0)
 
     def _least_point(self, dim: int) -> Array:
+        from scipy.optimize import minimize
+        from scipy.stats import qmc
+
         dense = qmc.Sobol(dim, rng=self._stream(dim)).random(DENSE)
         starts = dense[np.argsort(self.function(dense), kind="stable")[:POLISHED]]
         steps = 1e-6 * np.eye(dim)
