@@ -46,8 +46,6 @@ ARMS: dict[str, tuple[str, dict[str, object]]] = {
 }
 """Arm -> optimizer and settings. ``paper`` without a model is guided by the prompt's rules."""
 
-ONLY_FULL = ("lacmas swarm", "fixed 1.2, 1")
-
 IN_FULL_ONLY = ("lacmas swarm", "fixed 1.2, 1")
 
 FUNCTIONS = tuple(f"f{i}" for i in range(1, 11))
