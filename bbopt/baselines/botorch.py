@@ -36,6 +36,7 @@ class BotorchSettings:
     num_restarts: int = setting(10, "starts of the acquisition's maximisation", low=1)
     raw_samples: int = setting(512, "Sobol' points from which the starts are drawn", low=1)
     mc_samples: int = setting(128, "posterior samples behind a Monte Carlo acquisition", low=1)
+    repeats: int = setting(1, "evaluations of each point, told as their mean", low=1)
 
 
 @register_optimizer("botorch:logei")

@@ -1,4 +1,4 @@
-"""Which examples a baseline evaluates a candidate on."""
+"""How often, and on which examples, a baseline evaluates a candidate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bbopt.budget import Budget
 from bbopt.spec import Spec
 
 
@@ -28,3 +29,8 @@ def draw_minibatch(spec: Spec, size: int, rng: np.random.Generator) -> tuple[int
         return (1 if spec.deterministic is True else size), {}
     epochs = [rng.permutation(train) for _ in range(-(-size // len(train)))]
     return size, {"examples": tuple(np.concatenate(epochs)[:size].tolist())}
+
+
+def affordable(repeats: int, left: Budget) -> int:
+    """As many of ``repeats`` as evaluations are left, at least one."""
+    return repeats if left.evaluations is None else max(1, min(repeats, left.evaluations))

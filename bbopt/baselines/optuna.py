@@ -12,16 +12,19 @@ passed as their positions, and values and constraints are cut to ±1e100.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
 
+from bbopt.baselines.minibatch import affordable
 from bbopt.baselines.study import OptunaOptimizer, StudyOptimizer
+from bbopt.budget import Budget
 from bbopt.errors import UnsupportedSpec
 from bbopt.registry import register_optimizer
 from bbopt.settings import setting
+from bbopt.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class GPSettings:
     """The settings of ``optuna:gp``, with Optuna's defaults."""
 
     n_startup_trials: int = setting(10, "finished trials before the model is used", low=1)
+    repeats: int = setting(1, "evaluations of each point, told as their mean", low=1)
 
 
 @register_optimizer("optuna:gp")
@@ -67,6 +71,10 @@ class GP(StudyOptimizer):
     Settings = GPSettings
     needs = ("torch", "metabo")
     handles_constraints = True
+
+    def _ask(self, n: int, left: Budget) -> list[Trial]:
+        repeats = affordable(self.settings.repeats, left)
+        return [replace(trial, repeats=repeats) for trial in super()._ask(n, left)]
 
     def _sampler(self, seed: int) -> BaseSampler:
         return optuna.samplers.GPSampler(

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bbopt.base import Optimizer
+from bbopt.baselines.minibatch import affordable
 from bbopt.baselines.quiet import quiet
 from bbopt.budget import Budget
 from bbopt.errors import require
@@ -40,6 +41,7 @@ class CmaSettings:
 
     sigma0: float = setting(0.3, "initial σ, in units of the cube's edge", low=1e-6, high=1.0)
     popsize: int | None = setting(None, "population size λ; None is 4 + 3 ln d", low=4)
+    repeats: int = setting(1, "evaluations of each member, told as their mean", low=1)
     incpopsize: float = setting(2.0, "factor on λ at each restart", low=1.0, high=10.0)
 
 
@@ -86,7 +88,8 @@ class Cma(Optimizer):
         for x in self._population[self._n_proposed : self._n_proposed + n]:
             self._members[self.next_number] = self._n_proposed
             self._n_proposed += 1
-            trials.append(self._new_trial(self.space.from_unit(self._full(x))[0]))
+            repeats = affordable(self.settings.repeats, left)
+            trials.append(self._new_trial(self.space.from_unit(self._full(x))[0], repeats))
         return trials
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from scipy.stats import qmc
 
 from bbopt import seeding
 from bbopt.base import Optimizer
+from bbopt.baselines.minibatch import affordable
 from bbopt.baselines.quiet import quiet
 from bbopt.budget import Budget
 from bbopt.errors import require
@@ -63,7 +64,8 @@ class BotorchOptimizer(Optimizer):
                 x = self._maximiser([*self.awaited, *trials])
             full = np.full(self.space.width, 0.5)
             full[self._free] = self._sobol_point() if x is None else x
-            trials.append(self._new_trial(self.space.from_unit(full)[0]))
+            repeats = affordable(self.settings.repeats, left)
+            trials.append(self._new_trial(self.space.from_unit(full)[0], repeats))
         return trials
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
