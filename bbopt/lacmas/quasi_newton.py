@@ -40,7 +40,7 @@ BENT_TRUST = 1e-2
 """How exactly decreases are, relative to what the slope promises."""
 REPROBE = 25
 """Rounds between two probes for the length of differences."""
-ATTEMPTS = 3
+ATTEMPTS = 5
 """Failed steps in a row, each from a fresh start, after which it ends."""
 EXACT, EPSILON = 1e4, 2.0**-52
 """Noise of so many roundings of a value is noise of the objective."""
@@ -68,7 +68,7 @@ class QuasiNewton(Search):
     per_agent: ClassVar[tuple[str, ...]] = ("slope", "tracking", "step", "here")
     shared: ClassVar[tuple[str, ...]] = (
         "phase", "ending", "failures", "since_probe", "x", "gradient", "hessian", "scale", "move",
-        "size", "value_noise", "slope_noise", "n_living",
+        "size", "shake", "value_noise", "slope_noise", "n_living",
     )  # fmt: skip
 
     def __init__(
@@ -98,7 +98,8 @@ class QuasiNewton(Search):
         self.step: Array = np.full(a, fd.STEP)
         self.here: Array = np.full(a, np.nan)  # the agent's own loss at x
         self.size = 0.0  # of the agents' losses around x
-        self.value_noise = 0.0  # standard deviation of the mean of all agents
+        self.shake: float | None = None  # variance of the mean of all agents, taken twice
+        self.value_noise = 0.0  # its standard deviation as a probe sees it, roughness included
         self.slope_noise = 0.0  # and of its slope along one direction
         self.phase = "probe"
         self.since_probe = 0
@@ -188,10 +189,11 @@ class QuasiNewton(Search):
 
     def _after_line(self, values: Array) -> None:
         trials = self._trials()
+        shake = self._compare(values[:, 0] - self.here)
         self.here, there = values[:, 0], values[:, 1:]
         gains, promised = self._gains(trials[1:] - self.x, there - self.here[:, None])
         most = gains.max()
-        if most > 2 * self.value_noise:
+        if most > 2 * math.sqrt(shake):
             chosen = int(np.argmax(gains >= most * (1 - 1e-12)))  # of equals the longest
             self.move = trials[1 + chosen] - self.x
             self.x, self.here = trials[1 + chosen], there[:, chosen]
@@ -202,6 +204,16 @@ class QuasiNewton(Search):
         self.since_probe += 1
         self.round_ += 1
         self.network.round_ = self.round_ + 1
+
+    def _compare(self, change: Array) -> float:
+        """Variance of the mean of all agents, so far, from values of one point taken twice."""
+        seen = np.where(np.isfinite(change), change, 0.0)
+        shake = 0.0
+        if self.network.any(bool(seen.any())):
+            mean = flood(self.network, self._gossip.average(seen[:, None] ** 2 / 2, 1e-2))
+            shake = max(float(mean[0]), 0.0) / self.network.n
+        self.shake = shake if self.shake is None else 0.7 * self.shake + 0.3 * shake
+        return self.shake
 
     def _has_lost(self) -> bool:
         """Whether agents have died since the last round: what the others track counts them."""
