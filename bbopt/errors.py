@@ -8,6 +8,7 @@
     │   ├── UnknownName         no problem or optimizer of that name (lists the nearest)
     │   ├── UnsupportedSpec     the optimizer cannot handle the problem
     │   ├── MissingExtra        an optional dependency is not installed (names the extra)
+    │   ├── MissingData         a file of data is not there
     │   └── StudyExists         the study is there already and ``resume`` was not given
     └── StorageError            a storage that cannot be opened, read or written
 
@@ -51,6 +52,10 @@ class UnknownName(UsageError):
 
 class UnsupportedSpec(UsageError):
     """The optimizer cannot handle this problem: a dimension kind or a missing spec field."""
+
+
+class MissingData(UsageError):
+    """A file of data that may be absent is: what needs it is skipped."""
 
 
 class MissingExtra(UsageError):

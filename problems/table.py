@@ -10,7 +10,7 @@ import numpy as np
 
 from bbopt import checks
 from bbopt.base import Problem
-from bbopt.errors import UsageError
+from bbopt.errors import MissingData, UsageError
 from bbopt.space import Params
 from bbopt.spec import DIRECTIONS, Direction, Spec, Table
 from bbopt.trial import Trial
@@ -154,4 +154,4 @@ def _find(path: str) -> Path:
             return place
     where = " or ".join(str(place) for place in places)
     hint = "" if folder or places[0].is_absolute() else f" ({DATA_VARIABLE} is not set)"
-    raise UsageError(f"path: no such file: {where}{hint}")
+    raise MissingData(f"path: no such file: {where}{hint}")

@@ -7,6 +7,7 @@ learns across tasks has to be compared with one that knows just that.
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bbopt.errors import UsageError
+from bbopt.errors import MissingData, UnsupportedSpec
 from bbopt.metabo.domain import Domain
 from bbopt.metabo.scored import Score, Scored
 from bbopt.registry import register_optimizer
@@ -120,8 +121,10 @@ def earlier_tasks(space: Space, tables: str, trees: int, *, ranked: bool = False
         Floats, integers and categories: each table must have a column for every one.
     tables : str
         A folder of ``.npz`` and ``.csv`` files as ``hpo/table`` reads them, or a pattern with
-        ``*``, ``?`` or ``[...]``. Of a CSV file the smaller value is the better. Numbers are cut
-        to the ranges of the space; rows with a choice that it does not have are left out.
+        ``*``, ``?`` or ``[...]``; a relative one is looked up in the current folder, then in
+        the folder that the environment variable ``BBOPT_DATA`` names. Of a CSV file the smaller
+        value is the better. Numbers are cut to the ranges of the space; rows with a choice that
+        it does not have are left out.
     trees : int
         Trees of a forest a task.
     ranked : bool
@@ -129,26 +132,34 @@ def earlier_tasks(space: Space, tables: str, trees: int, *, ranked: bool = False
 
     Raises
     ------
+    MissingData
+        If there is no such file.
+    UnsupportedSpec
+        If one lacks a column, or all together leave nothing to learn from.
     UsageError
-        If there is no such file, one cannot be read or lacks a column, or all together leave
-        nothing to learn from.
+        If one cannot be read.
     """
-    path = Path(tables)
-    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(tables))
-    files = sorted(file for file in found if file.suffix in (".npz", ".csv"))
+    files = _files(tables) or _files(str(Path(os.environ.get("BBOPT_DATA", "")) / tables))
     if not tables or not files:
-        raise UsageError(
+        raise MissingData(
             f"tables must name a folder of .npz or .csv files, or a pattern, got {tables!r}"
         )
     stamped = tuple((file, file.stat().st_mtime_ns) for file in files)
     return _read(space, stamped, trees, ranked)
 
 
+def _files(tables: str) -> list[Path]:
+    """The tables in a folder, or those that fit a pattern."""
+    path = Path(tables)
+    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(tables))
+    return sorted(file for file in found if file.suffix in (".npz", ".csv"))
+
+
 @lru_cache(maxsize=16)
 def _read(space: Space, files: tuple[tuple[Path, int], ...], trees: int, ranked: bool) -> Earlier:
     tasks = [task for file, _ in files if (task := _task(space, file, ranked)) is not None]
     if not tasks:
-        raise UsageError(
+        raise UnsupportedSpec(
             f"tables: none of {len(files)} files has {LEAST_ROWS} rows of the space that differ"
         )
     return Earlier(tasks, trees)
@@ -162,7 +173,7 @@ def _task(space: Space, file: Path, ranked: bool) -> Task | None:
     contents = read_npz(file) if is_npz else read_csv(file, None, [], "minimize")
     missing = [name for name in space if name not in contents.columns]
     if missing:
-        raise UsageError(
+        raise UnsupportedSpec(
             f"{file}: lacks a column {missing[0]!r}; it has {', '.join(contents.columns)}"
         )
     columns, known = {}, np.ones(len(contents.values), dtype=bool)

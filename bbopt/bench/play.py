@@ -184,7 +184,7 @@ def _by_rounds(problem: Problem, optimizer: Optimizer, cell: Cell) -> _Played:
         last = Incumbent(n, best.value, None, clock.seconds, bytes_per_agent=sent)
         seen.append((best.params, last))
     judge = _Judge(problem, cell)
-    incumbents = [now._replace(true_value=judge.value(params)) for params, now in seen]
+    incumbents = [now._replace(true_value=judge.value(params, now.value)) for params, now in seen]
     is_over = result.stop_reason == "seconds" and limit != cell.budget.seconds
     return _Played(result, is_over, incumbents, clock.overhead)
 
@@ -201,12 +201,17 @@ class _Judge:
         self._seed = seeding.stream_seed(cell.seed, "rescore")
         self._known: dict[Any, float | None] = {}
 
-    def value(self, params: Params) -> float | None:
-        """In the user's direction; None where nothing is known."""
+    def value(self, params: Params, observed: float) -> float | None:
+        """In the user's direction; None where nothing is known.
+
+        What was observed is true by itself where evaluations are deterministic.
+        """
         key = self._problem.spec.space.key(params)
         if key not in self._known:
             self._known[key] = self._look(params)
-        return self._known[key]
+        known = self._known[key]
+        is_exact = self._problem.spec.deterministic is True and self._problem.spec.agents is None
+        return observed if known is None and is_exact else known
 
     def _look(self, params: Params) -> float | None:
         truth = self._problem.truth(params)
@@ -233,7 +238,7 @@ def _incumbents(result: Result, moments: list[_Moment], judge: _Judge) -> list[I
             Incumbent(
                 count,
                 best.value,
-                judge.value(best.params),
+                judge.value(best.params, best.value),
                 moment.seconds,
                 switches,
                 used.llm_calls,

@@ -13,7 +13,7 @@ from bbopt.bench.cell import Cell
 
 FORMAT = 1
 STATUSES = ("done", "stopped", "failed", "skipped")
-"""Within its budget; at the time limit; with an error; for want of an extra or a capability."""
+"""Within its budget; at the time limit; with an error; for want of something that it needs."""
 
 COUNTS = (
     "evaluations",

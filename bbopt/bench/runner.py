@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from bbopt.bench.cell import Cell
 from bbopt.bench.play import STOPPED, Interrupted, describe_machine, play
 from bbopt.bench.record import FORMAT, Record, dumps
-from bbopt.errors import MissingExtra, StorageError, UnsupportedSpec, UsageError
+from bbopt.errors import MissingData, MissingExtra, StorageError, UnsupportedSpec, UsageError
 
 MANIFEST = "bench.json"
 GRACE = 30.0
@@ -155,7 +155,7 @@ def _record_of(future: Future[Record], cell: Cell) -> Record:
     error = future.exception()
     if error is None:
         return future.result()
-    if isinstance(error, MissingExtra | UnsupportedSpec):
+    if isinstance(error, MissingData | MissingExtra | UnsupportedSpec):
         return Record(cell, "skipped", str(error))
     if isinstance(error, TimeoutError):
         return Record(cell, "stopped", "killed after the time limit", stop_reason=STOPPED)

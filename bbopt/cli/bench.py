@@ -44,13 +44,13 @@ def bench(
 ) -> int:
     """Run a SUITE: every problem with every optimizer and every seed.
 
-    SUITE is one of the package's (demo, baselines, generative) or the path of a TOML file.
-    Whatever is finished stays in DIR: the same command goes on after an interruption, and a
-    wider one (more seeds, another optimizer) adds to it.
+    SUITE is one of the package's (demo, bbo, noisy, hpo, meta, generative, programs, consensus,
+    scaling) or the path of a TOML file. Whatever is finished stays in DIR: the same command goes
+    on after an interruption, and a wider one (more seeds, another optimizer) adds to it.
 
     \b
     bbopt bench demo --jobs 2
-    bbopt bench baselines --quick --optimizers optuna:tpe,cma --seeds 5 --out runs/two
+    bbopt bench bbo --quick --optimizers optuna:tpe,cma --seeds 5 --out runs/two
     """  # noqa: D301 - \b keeps click from wrapping what follows
     from bbopt.bench.record import write_csvs
     from bbopt.bench.runner import open_bench, read_bench, run_cells

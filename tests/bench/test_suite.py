@@ -1,9 +1,11 @@
+from importlib import resources
+
 import pytest
 
 import bbopt
 from bbopt.bench.suite import SIZES, load_suite, suite_names
 from bbopt.budget import Budget
-from bbopt.errors import UnknownName, UsageError
+from bbopt.errors import MissingData, UnknownName, UsageError
 
 TINY = """
 title = "Tiny"
@@ -145,7 +147,12 @@ def test_the_suites_of_the_package_have_all_sizes_and_problems_that_can_be_built
     suite = load_suite(name)
     assert tuple(suite.sizes) == SIZES
     for entry in suite.problems.values():
-        bbopt.problem(entry.name, **entry.arguments)
+        try:
+            bbopt.problem(entry.name, **entry.arguments)
+        except MissingData:
+            assert (
+                "BBOPT_DATA" in (resources.files("bbopt.bench.suites") / f"{name}.toml").read_text()
+            )
     grids = [suite.cells(size) for size in SIZES]
     assert len(grids[0]) < len(grids[1]) < len(grids[2])
     for cells in grids:
@@ -164,3 +171,16 @@ def test_the_generative_suite_has_half_of_its_budgets_on_both_axes():
     assert budgets == {(300, None), (600, None), (7000, 60), (7000, 120)}
     assert {cell.llm for cell in cells} == {"loopback"}
     assert len({cell.seed for cell in cells}) == 30
+
+
+def test_a_third_of_the_noisy_cells_are_successes_and_failures():
+    suite = load_suite("noisy")
+    kinds = [entry.arguments.get("noise_kind") for entry in suite.problems.values()]
+    assert (len(kinds), kinds.count("bernoulli")) == (18, 6)
+    assert {cell.budget.evaluations for cell in suite.cells("default")} == {2000}
+
+
+def test_the_exact_suite_has_twelve_functions_in_two_and_in_six_dimensions():
+    problems = [bbopt.problem(e.name, **e.arguments) for e in load_suite("bbo").problems.values()]
+    assert sorted(len(problem.spec.space) for problem in problems) == [2] * 12 + [6] * 12
+    assert all(problem.spec.deterministic for problem in problems)
