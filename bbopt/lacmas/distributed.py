@@ -36,7 +36,7 @@ class Distributed(Optimizer):
     Each of the N agents has ``budget.evaluations // N`` evaluations, fixed at the start; the
     last of them is kept for the point that they agree on. ``best`` is the mean of the agents'
     points, its value the mean over agents of one evaluation each. The space's ``initial`` is a
-    member of the start, not a trial of its own; foreign trials are not used.
+    member of the start, not a trial of its own; of foreign trials only the best is remembered.
 
     Subclasses write ``_new_search``.
     """
@@ -53,7 +53,8 @@ class Distributed(Optimizer):
         self._search: Search | None = None
         self._share: int | None = None  # evaluations of each agent, the last one included
         self._saved: Mapping[str, Any] | None = None
-        self._agreed: Best | None = None  # in losses
+        self._agreed: Best | None = None  # in losses, as is the next one
+        self._foreign: Best | None = None
         self._scalars: dict[str, float] = {}
         self._counts: dict[str, Ints] = {}
         # ask/tell: the values that have come of the batch that is out
@@ -226,6 +227,8 @@ class Distributed(Optimizer):
         return batch
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        if trial.number is None and "agent" not in trial.context and outcome.feasible:
+            self._note_foreign(trial, outcome)
         if trial.number is None or trial.number not in self._places:
             return
         self._values[self._places.pop(trial.number)] = outcome.mean
@@ -247,16 +250,30 @@ class Distributed(Optimizer):
     def _tell_replaced(self, asked: Trial, trial: Trial, outcome: Outcome) -> None:
         self._tell(replace(trial, number=asked.number), outcome)
 
+    def _note_foreign(self, trial: Trial, outcome: Outcome) -> None:
+        """A foreign trial of no agent in particular is of the mean of all."""
+        known = self._foreign
+        if np.isfinite(outcome.mean) and (known is None or outcome.mean < known.value):
+            self._foreign = Best(trial.params, outcome.mean, None, outcome.count)
+
     def _best(self) -> Best | None:
+        own, foreign = self._own_best(), self._foreign
+        if own is None or (foreign is not None and foreign.value < own.value):
+            return foreign
+        return own
+
+    def _own_best(self) -> Best | None:
+        """What the agents agreed on; until they have, their mean with each one's own word for it.
+
+        Before every agent has spoken there is only the best that any was told.
+        """
         if self._agreed is not None:
             return self._agreed
         if self._search is None and self._saved is None:
-            return None
-        if not self._searching.evaluations.any():
-            return None
+            return super()._best()
         losses = self._searching.losses
-        if not np.isfinite(losses).all():
-            return None
+        if not self._searching.evaluations.all() or not np.isfinite(losses).all():
+            return super()._best()
         point = self._searching.points.mean(axis=0)
         return Best(self._coordinates.to_params(point), float(losses.mean()), None, 1)
 
@@ -296,9 +313,10 @@ class Distributed(Optimizer):
         return spectrum(self._matrix)
 
     def _state(self) -> dict[str, Any]:
+        foreign = {"foreign": None if self._foreign is None else self._foreign.to_json()}
         if self._search is None:
-            return dict(self._saved or {"search": None})
-        return {
+            return dict(self._saved or {"search": None}) | foreign
+        return foreign | {
             "search": self._search.state(),
             "share": self._share,
             "values": self._values,
@@ -310,6 +328,8 @@ class Distributed(Optimizer):
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if state["foreign"] is not None:
+            self._foreign = Best(**state["foreign"])
         if state["search"] is None:
             return
         self._saved = state

@@ -72,7 +72,8 @@ class Draws:
         parts: list[Array] = []
         for unit in self._units:
             counter = [0, crc32(purpose.encode()), step, round_]  # the first word counts the draws
-            bits = np.random.Philox(key=[self._seed, unit], counter=counter)
+            key = np.array([self._seed, unit], dtype=np.uint64)
+            bits = np.random.Philox(key=key, counter=counter)
             members = min(self._size, self._n - unit * self._size)
             parts.append(getattr(np.random.Generator(bits), kind)((members, *shape)))
         if len(parts) == 1:

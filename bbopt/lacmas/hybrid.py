@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from bbopt.lacmas.ccsa_des import CcsaDes
 from bbopt.lacmas.draws import Draws
 from bbopt.lacmas.masoie import Masoie
@@ -45,7 +47,9 @@ class Hybrid(Search):
         super().__init__(network, box, draws, budget)
         self._known = known
         first = None if budget is None else max(int(SWARM_SHARE * budget), 1)
-        self.stages: list[Search] = [swarms(first)]
+        self._swarms = swarms(first)
+        self._weights = network.weights.copy()  # those that ``known`` is of
+        self.stages: list[Search] = [self._swarms]
 
     @property
     def stage(self) -> Search:
@@ -76,17 +80,19 @@ class Hybrid(Search):
 
     def diagnostics(self) -> dict[str, float]:
         """Those of the swarms, and which stage is at work."""
-        return self.stages[0].diagnostics() | {"stage": len(self.stages)}
+        return self._swarms.diagnostics() | {"stage": len(self.stages)}
 
     def state(self) -> dict[str, Any]:
-        """Only the stage at work has more to say."""
-        return {"stage": len(self.stages), "search": self.stage.state()}
+        """That of the stage at work, and of the guide, whose spending still counts."""
+        guide = self._swarms.guide.state(self.network)
+        return {"stage": len(self.stages), "search": self.stage.state(), "guide": guide}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state`` returned, on any number of ranks."""
         while len(self.stages) < state["stage"]:
             self.stages.append(self._next(None))
         self.stage.restore(state["search"])
+        self._swarms.guide.restore(state["guide"], self.network)
         self._count()
 
     def _count(self) -> None:
@@ -98,6 +104,8 @@ class Hybrid(Search):
         last = self.stage
         if len(self.stages) == 3 or (isinstance(last, QuasiNewton) and not last.stuck):
             return False
+        if not np.array_equal(self.network.weights, self._weights):
+            self.network.weights = self._weights  # a guide had others
         stage = self._next(last.points)
         stage.evaluations = last.evaluations.copy()
         stage.round_ = last.round_

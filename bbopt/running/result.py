@@ -112,8 +112,8 @@ class Result:
             "stop_reason": self.stop_reason,
             "storage": self.storage,
             "study": self.study,
-            **{name: _null(value) for name, value in self.diagnostics.items()},
             **{name: _null(value) for name, value in self._last_round().items()},
+            **{name: _null(value) for name, value in self.diagnostics.items()},
         }
 
     def _last_round(self) -> dict[str, Any]:
