@@ -141,9 +141,9 @@ class MPINetwork(Network):
         lost = np.flatnonzero(np.isin(self.owners, dead)).tolist()
         parts = self.components.max() + 1
         logger.warning(
-            "lost %s with rank %s in round %d; neighbours keep the weight that they gave; %s",
+            "lost %s with %s by round %d; neighbours keep the weight that they gave; %s",
             _listed("agent", lost),
-            ", ".join(map(str, dead)),
+            _listed("rank", dead.tolist()),
             self.round_,
             "the others are still connected"
             if parts == 1
@@ -208,7 +208,7 @@ class MPINetwork(Network):
         )
         return request, received
 
-    def _gather(self, mine: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def _gather(self, mine: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """Rows of all agents from the living ranks."""
         width = int(np.prod(mine.shape[1:])) * mine.itemsize
         living = self.ranks.living

@@ -155,7 +155,7 @@ class Functions:
         weights = rng.normal(size=(b, FEATURES, columns)) / (chi * scales[:, None, :])
         additive = rng.random(b) < 0.2
         one = np.less(rng.random((b, FEATURES, columns)), 1.5 / d[:, :, None])
-        weights *= (one | ~additive[:, None, None]) * matters[:, None, :]
+        weights *= (one | np.logical_not(additive)[:, None, None]) * matters[:, None, :]
         self._weights = np.ascontiguousarray(weights.transpose(0, 2, 1), np.float32)
         self._phases = rng.uniform(0.0, 2.0 * np.pi, (b, 1, FEATURES)).astype(np.float32)
         amplitudes = rng.normal(size=(b, FEATURES)) * (2.0 / FEATURES) ** 0.5
