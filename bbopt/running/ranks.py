@@ -31,6 +31,8 @@ SHARE = 0.05
 """Length of a pause between polls, as a share of what the call has waited so far ..."""
 SHORTEST, LONGEST = 50e-6, 5e-3
 """... within these bounds, in seconds."""
+TRIALS = 5
+"""How often a call that fails is repeated while no rank is missing: deaths may be told late."""
 
 
 def outlives_deaths() -> bool:
@@ -144,15 +146,19 @@ class Ranks:
         Raises
         ------
         BBOptError
-            If rank 0 has died, which writes and decides.
+            If rank 0 has died, which writes and decides, or if the call fails without a death.
         """
         if not self.outlives:
             return call()
-        while True:
-            done, result = self._try(call)
-            if self._agree(done):
+        n_alike = 0
+        while n_alike < TRIALS:
+            result, error = self._try(call)
+            if self._agree(error is None):
                 return result  # type: ignore[return-value]
+            n_before = len(self.living)
             self._leave_the_dead()
+            n_alike = n_alike + 1 if len(self.living) == n_before else 0
+        raise BBOptError(f"MPI fails although no rank has died: {error or 'on another rank'}")
 
     # --- inside a collective call -------------------------------------------------------------
 
@@ -185,30 +191,25 @@ class Ranks:
 
     # --- after a death ------------------------------------------------------------------------
 
-    def _try(self, call: Callable[[], T]) -> tuple[bool, T | None]:
-        """Whether the call went through here, and its result."""
-        mpi = self._mpi
+    def _try(self, call: Callable[[], T]) -> tuple[T | None, Exception | None]:
+        """The result of the call, or what MPI has raised: deaths come under many names."""
         try:
-            return True, call()
-        except mpi.Exception as error:
-            deaths = (mpi.ERR_PROC_FAILED, mpi.ERR_PROC_FAILED_PENDING, mpi.ERR_REVOKED)
-            if error.Get_error_class() not in deaths:
-                raise
-        self.comm.Revoke()  # those who wait for us in this call need not
-        return False, None
+            result = call()
+            self.wait(self.comm.Ibarrier())  # to agree spins: let it be short
+        except self._mpi.Exception as error:
+            self.comm.Revoke()  # those who wait for us in this call need not
+            return None, error
+        return result, None
 
     def _agree(self, done: bool) -> bool:
         """Whether the call went through everywhere: one answer for all the living.
 
         A rank that got through may not go on alone: the others would repeat the call without it.
         """
-        flag = np.array([int(done)], dtype=np.intc)
         try:
-            for _ in _polls(self.comm.Iagree(flag)):
-                pass
+            return bool(self.comm.Agree(int(done)))
         except self._mpi.Exception:  # raised on all ranks alike when one has died in it
             return False
-        return bool(flag[0])
 
     def _leave_the_dead(self) -> None:
         mpi = self._mpi
