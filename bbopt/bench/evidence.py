@@ -89,37 +89,33 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
     (axis, *others) = {task.axis for task in comparison.tasks}
     spent = "spent" if others else AXES[axis]
     page.heading("All problems together")
-    page.figures(
-        [
-            figure(
-                plots.lines(
-                    SHARES, ranks, look, "ranks", labels=(budget, "mean rank"), is_rank=True
-                ),
-                "Mean rank",
-                "Of the candidate in the lead, among all methods with the same seed; 1 is best.",
+    figures = [
+        figure(
+            plots.lines(SHARES, ranks, look, "ranks", labels=(budget, "mean rank"), is_rank=True),
+            "Mean rank",
+            "Of the candidate in the lead, among all methods with the same seed; 1 is best.",
+        ),
+        figure(
+            plots.lines(SHARES, shares, look, "targets", labels=(budget, "targets reached")),
+            "Targets reached",
+            "Share of all runs and targets. A target is the least median that any method had "
+            "after some part of the budget.",
+        ),
+        figure(
+            plots.lines(
+                RATIOS,
+                profile,
+                look,
+                "profile",
+                labels=(f"{spent}, as a multiple of the fastest method's", "runs solved"),
+                is_log=True,
             ),
-            figure(
-                plots.lines(SHARES, shares, look, "targets", labels=(budget, "targets reached")),
-                "Targets reached",
-                "Share of all runs and targets. A target is the least median that any method had "
-                "after some part of the budget.",
-            ),
-            figure(
-                plots.lines(
-                    RATIOS,
-                    profile,
-                    look,
-                    "profile",
-                    labels=(f"{spent}, as a multiple of the fastest method's", "runs solved"),
-                    is_log=True,
-                ),
-                "Performance profile",
-                f"A run is solved when at most {100 * ACCURACY:.0f} % is missing of what the best "
-                "method with the same seed gained over a first evaluation.",
-            ),
-        ]
-    )
-    _critical_difference(page, comparison, look)
+            "Performance profile",
+            f"A run is solved when at most {100 * ACCURACY:.0f} % is missing of what the best "
+            "method with the same seed gained over a first evaluation.",
+        ),
+    ]
+    page.figures([*figures, *_critical_difference(comparison, look)])
     wins = comparison.wins()
     page.table(
         ["Wins – ties – losses", *(method_name(method, look) for method in methods)],
@@ -139,27 +135,25 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
     )
 
 
-def _critical_difference(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
+def _critical_difference(comparison: Comparison, look: Mapping[str, Look]) -> list[str]:
     """The mean ranks over problems, and how far they must be apart; of two problems or more."""
     ranks, n_tasks = comparison.task_ranks()
     if n_tasks < 2:
-        return
+        return []
     difference = st.critical_difference(len(ranks), n_tasks)
     bars = {
         method: Quartiles(rank, rank - difference / 2, rank + difference / 2)
         for method, rank in sorted(ranks.items(), key=lambda item: item[1])
     }
-    page.figures(
-        [
-            figure(
-                plots.dots(bars, look, "critical", label="mean rank", is_log=False),
-                "Critical difference",
-                f"Mean rank over {count(n_tasks, 'problem')} of the mean over the runs, each "
-                f"problem counted once. Methods differ at 5 % (Nemenyi's test) where their ranks "
-                f"are more than {difference:.2f} apart: where their bars, so long, do not overlap.",
-            )
-        ]
-    )
+    return [
+        figure(
+            plots.dots(bars, look, "critical", label="mean rank", is_log=False),
+            "Critical difference",
+            f"Mean rank over {count(n_tasks, 'problem')} of the mean over the runs, each problem "
+            f"counted once. Methods differ at 5 % (Nemenyi's test) where their ranks are more "
+            f"than {difference:.2f} apart: where their bars, so long, do not overlap.",
+        )
+    ]
 
 
 def add_test_values(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
@@ -196,7 +190,7 @@ def add_estimates(page: Page, comparison: Comparison, look: Mapping[str, Look]) 
     rows = []
     rng = seeding.stream(0, "bootstrap estimates")
     for task in (task for task in comparison.tasks if task.has_truth):
-        cells = []
+        cells, is_exact = [], True
         for method in comparison.methods:
             runs = [task.run(method, seed) for seed in task.seeds]
             last = [run.incumbents[-1] for run in runs if run is not None and run.incumbents]
@@ -205,12 +199,14 @@ def add_estimates(page: Page, comparison: Comparison, look: Mapping[str, Look]) 
                 cells.append("–")
                 continue
             own, true = np.array(known).T
+            is_exact &= bool((own == true).all())
             gap = st.estimate(-task.sign * (own - true), rng)
             means = f"says {number(own.mean(), 3)}, is {number(true.mean(), 3)}"
             ends = interval(gap.low, gap.high, digits=2)
             cells.append(f"{number(gap.mean, 2)}<small>{'<br>'.join(filter(None, [ends, means]))}")
             cells[-1] += "</small>"
-        rows.append([f"{escape(task.label)}<small>{escape(task.budget)}</small>", *cells])
+        if not is_exact:
+            rows.append([f"{escape(task.label)}<small>{escape(task.budget)}</small>", *cells])
     if rows:
         page.heading("What they say of their results")
         page.table(

@@ -163,7 +163,7 @@ def number(value: float | None, digits: int = 4) -> str:
         text = np.format_float_positional(value, precision=digits, fractional=False, trim="-")
     else:
         text = np.format_float_scientific(value, precision=1, trim="-", exp_digits=1)
-        text = text.replace("e+", "e")
+        text = text.replace("e+", "e").replace(".e", "e")
     return text.replace("-", "−")
 
 

@@ -30,11 +30,13 @@ INK, FAINT = "#333333", "#dddddd"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 BASELINE = "#8c8c8c"
-WIDE, NARROW = (7.6, 3.6), (4.7, 3.1)
+SIZE = (4.7, 3.1)
 """Inches; a figure scales to the room that the page has."""
 N_POINTS = 120
 END = 1.03
 """Where curves end, so that their last step is seen, as a multiple of the last x."""
+SHORT_NAME = 15
+"""Characters; where a method has more, the names beside the curves are smaller."""
 LABEL_HEIGHT = 11.0
 """Points that a name beside a curve takes."""
 
@@ -70,7 +72,7 @@ def progress(
 
     On the task's own axis, or on another one, which is then logarithmic.
     """
-    axes, figure = _axes(NARROW)
+    axes, figure = _axes(SIZE)
     from matplotlib.ticker import MaxNLocator
 
     grid, bands = task.bands(n_points, axis)
@@ -103,7 +105,7 @@ def progress(
         _label_log(axes.xaxis, x[-1] / x[0])
     else:
         axes.set_xlim(0, x[-1])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=task.axis in WHOLE))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=task.axis in WHOLE))
     _label_ends(axes, {method: _last(mean[0]) for method, mean in shown.items()}, look)
     return _svg(figure, name), {m: (grid, *lines_) for m, lines_ in shown.items()}
 
@@ -119,7 +121,7 @@ def lines(
     is_rank: bool = False,
 ) -> str:
     """One curve a method over ``x`` ``(k,)``; a logarithmic x axis, or ranks, 1 on top."""
-    axes, figure = _axes(NARROW)
+    axes, figure = _axes(SIZE)
     from matplotlib.ticker import MaxNLocator
 
     end = END * x[-1]
@@ -153,7 +155,7 @@ def dots(
     is_log: bool = True,
 ) -> str:
     """A number of each method and the interval around it; by default on a logarithmic axis."""
-    axes, figure = _axes((WIDE[0], 0.9 + 0.27 * len(quartiles)))
+    axes, figure = _axes((SIZE[0], max(0.9 + 0.25 * len(quartiles), 2.0)))
     for row, (method, (median, low, high)) in enumerate(quartiles.items()):
         colour = look[method].colour
         axes.plot([low, high], [row, row], color=colour, linewidth=2.5, alpha=0.45)
@@ -190,7 +192,7 @@ def growth(
     labels: tuple[str, str],
 ) -> str:
     """One curve ``(x, y)`` a method, on two logarithmic axes."""
-    axes, figure = _axes(WIDE)
+    axes, figure = _axes(SIZE)
     for method, (x, y) in curves.items():
         colour, dash = look[method]
         axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.6, marker="o", markersize=3)
@@ -286,6 +288,7 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], look: Mapping[str, Look])
         if np.isfinite(value):
             at = axes.transAxes.inverted().transform(axes.transData.transform((0.0, value)))[1]
             places[method] = float(np.clip(at, 0.0, 1.0))
+    size = 9.0 if max(map(len, places), default=0) <= SHORT_NAME else 7.5
     ordered = sorted(places, key=lambda method: (places[method], method))
     spread = _apart([places[method] for method in ordered], LABEL_HEIGHT / height)
     for method, place in zip(ordered, spread, strict=True):
@@ -297,6 +300,7 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], look: Mapping[str, Look])
             textcoords="offset points",
             va="center",
             color=look[method].colour,
+            fontsize=size,
             fontweight="bold",
             annotation_clip=False,
         )

@@ -125,11 +125,12 @@ def _origin(page: Page, bench: Bench) -> None:
             [
                 escape(session["started"]),
                 f'<td class="text"><code>{escape(session["command"])}</code></td>',
+                f'<td class="text">{escape(session.get("commit", ""))}</td>',
                 f'<td class="text">{escape(machine)}</td>',
                 number(session["load"]),
             ]
         )
-    page.table(["Session", "Command", "Machine", "Load"], rows)
+    page.table(["Session", "Command", "Commit", "Machine", "Load"], rows)
     versions = {
         tuple(sorted(record.environment["versions"].items()))
         for record in bench.records

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -68,6 +69,7 @@ def open_bench(
         (out / "cells").mkdir(parents=True, exist_ok=True)
         manifest = _read_manifest(out) if (out / MANIFEST).exists() else {}
         session = {"command": command, **describe_machine()}
+        session["commit"] = _commit()
         session["started"] = time.strftime("%Y-%m-%d %H:%M:%S %z")
         grid = manifest.get("grid", {}) | {cell.place: cell.key for cell in cells}
         _write(
@@ -179,6 +181,16 @@ def _one_thread() -> Generator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _commit() -> str:
+    """Of the checkout that this package is run from, with a + where files differ; or nothing."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    try:
+        done = subprocess.run([*git, "--exclude=*"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _is_finished(out: Path, cell: Cell) -> bool:

@@ -83,14 +83,23 @@ def bench(
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", required=False)
-def report(folder: str | None) -> None:
+@click.option(
+    "--coco", metavar="FOLDER", help="Also write the runs on bbob/... for cocopp and IOHanalyzer."
+)
+def report(folder: str | None, coco: str | None) -> None:
     """Write the report of the bench in DIR as one page, and print its path.
 
     Without DIR, of the latest bench in runs/. The CSV files that it is made of lie beside it.
     """
+    from bbopt.bench.coco import write_coco
     from bbopt.bench.report import write_report
+    from bbopt.bench.runner import read_bench
 
-    click.echo(write_report(_latest() if folder is None else Path(folder)))
+    chosen = _latest() if folder is None else Path(folder)
+    if coco is not None:
+        for path in write_coco(read_bench(chosen).records, Path(coco)):
+            click.echo(path)
+    click.echo(write_report(chosen))
 
 
 def _names(text: str) -> list[str]:

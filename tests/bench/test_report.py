@@ -7,10 +7,11 @@ import pytest
 
 import bbopt
 from bbopt.bench.comparison import Comparison
-from bbopt.bench.page import interval, number
+from bbopt.bench.page import CURVES, interval, number
 from bbopt.bench.plots import _apart, looks
 from bbopt.bench.report import FILES, make_page, write_report
 from bbopt.bench.runner import Bench
+from bbopt.bench.verdict import verdict_rows, win_rows
 from bbopt.budget import Budget
 from bbopt.errors import MissingExtra, UsageError
 
@@ -333,3 +334,56 @@ def test_every_method_has_its_own_look_and_random_search_is_grey():
 
 def test_the_page_names_the_version_that_wrote_it(page):
     assert f"Written by bbopt {bbopt.__version__}." in Reader(page).text
+
+
+def test_the_numbers_of_page_and_figures_lie_beside_it(records):
+    bench = Bench("T", "", "t", [], records, 0)
+    comparison = Comparison.of(records)
+    page = make_page(bench, comparison)
+    curves = [dict(zip(CURVES, row, strict=True)) for row in page.numbers]
+    final = [
+        row
+        for row in curves
+        if (row["figure"], row["problem"], row["axis"], row["x"])
+        == ("progress", "known", "evaluations", 10.0)
+    ]
+    (task, _) = comparison.tasks
+    assert {row["optimizer"]: row["y"] for row in final} == {
+        method: pytest.approx(task.standings[method].final.mean) for method in comparison.methods
+    }
+    assert all(row["low"] <= row["y"] <= row["high"] for row in final)
+    figures = {"progress", "mean rank", "targets reached", "performance profile", "overhead"}
+    assert {row["figure"] for row in curves} == figures
+    head, *rows = verdict_rows(comparison)
+    assert {len(row) for row in rows} == {len(head)}
+    (best,) = (row for row in rows if row[0] == "known" and row[3] == "best")
+    assert best[2] == "random"
+    assert best[4] == pytest.approx(0.55)
+    wins = win_rows(comparison)
+    assert wins[1] == ["random", "family:m0", 6, 0, 0]
+    assert len(wins) == 1 + 9 * 8
+
+
+def test_the_growth_of_the_overhead_is_a_slope(page):
+    # (n^1.5)' grows as the square root of n
+    assert re.search(r"family: m0 1 0\.5\d? 100 % 90 % 0 %", Reader(page).text)
+
+
+@pytest.mark.slow
+def test_a_page_of_many_figures_stays_small(make_record):
+    records = [
+        make_record(
+            f"m{m}",
+            seed,
+            [(n, 10.0 / n + 0.01 * m + 0.001 * seed) for n in range(1, 100, 2)],
+            problem=f"p{p}",
+            evaluations=100,
+            optimum=0.0,
+        )
+        for m in range(8)
+        for p in range(24)
+        for seed in range(2)
+    ]
+    text = page_of(records)
+    assert len(Reader(text).figures) == 24 * 2 + 4 + 2
+    assert len(text.encode()) < 3_000_000
