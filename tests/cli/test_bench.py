@@ -65,12 +65,25 @@ def test_the_same_command_runs_nothing_twice_and_a_wider_one_adds(bbopt, suite):
     assert bbopt("-q", *words, "--seeds", 2).stderr == ""
 
 
-def test_a_failed_run_is_told_and_makes_the_command_fail(bbopt, suite):
-    suite.write_text(
-        SUITE.replace("synthetic/branin", "hpo/table").replace(
-            "with = { noise = 1.0 }", 'with = { path = "missing.csv" }'
-        )
+def with_table(path):
+    """The suite with a table in place of Branin's function."""
+    return SUITE.replace("synthetic/branin", "hpo/table").replace(
+        "with = { noise = 1.0 }", f'with = {{ path = "{path}" }}'
     )
+
+
+def test_data_that_is_not_there_is_a_reason_to_skip(bbopt, suite):
+    suite.write_text(with_table("missing.csv"))
+    done = bbopt("bench", suite, "--quick", "--out", "there")
+    assert done.exit_code == 0
+    assert done.stdout == "2 skipped: there\n"
+    assert "bbopt: skipped: TPE on branin: path: no such file: missing.csv" in done.stderr
+
+
+def test_a_failed_run_is_told_and_makes_the_command_fail(bbopt, suite):
+    table = suite.with_name("broken.csv")
+    table.write_text("x,value\n1,much\n")
+    suite.write_text(with_table(table))
     done = bbopt("bench", suite, "--quick", "--out", "there")
     assert done.exit_code == 1
     assert done.stdout == "2 failed: there\n"
