@@ -238,12 +238,16 @@ class Task:
         return grid, bands  # type: ignore[return-value]
 
     def _growing(self, axis: str, n_points: int) -> Array:
-        """Amounts from the first that bought a value to the most that was spent."""
+        """Amounts from the first that bought a value to the most that was spent, all ends too."""
         times = np.concatenate([times for times, _ in self._steps_over(axis).values()])
         most = self.most_spent(axis)
         first = min([*times[times > 0].tolist(), most])
-        grid: Array = np.geomspace(first, most, n_points)
-        return np.unique(np.ceil(grid - 1e-9)) if axis in WHOLE else grid
+        grid = np.geomspace(first, most, n_points)
+        if axis in WHOLE:
+            grid = np.ceil(grid - 1e-9)
+        ends = [end for m in self.methods if (end := self.most_spent(axis, m)) >= first]
+        amounts: Array = np.union1d(grid, ends)
+        return amounts
 
     def _step(self, record: Record, axis: str) -> tuple[Array, Array]:
         times = np.array([float(getattr(i, axis)) for i in record.incumbents])
