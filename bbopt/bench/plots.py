@@ -254,10 +254,10 @@ def _set_log_regret(axes: Axes, means: Sequence[Array]) -> None:
 
 def _label_log(axis: Axis, ratio: float) -> None:
     """Label the powers of ten, and what is between them where there are few."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axis.set_major_formatter(_plain)
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
     if ratio < 100:
         axis.set_minor_locator(LogLocator(subs=(2, 5) if ratio > 10 else (2, 3, 5, 7)))
         axis.set_minor_formatter(_plain)
@@ -330,6 +330,8 @@ def _svg(figure: Any, name: str) -> str:
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # which nothing refers to
+    svg = re.sub(r">\s+<", "><", svg)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     return re.sub(r'\b[dxy]="[^"]*"', _rounded, svg).strip()
 
