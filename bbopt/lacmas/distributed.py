@@ -103,16 +103,21 @@ class Distributed(Optimizer):
         report : callable
             Called once a round on every rank with a dict of scalars; True stops.
         comm : optional
-            An mpi4py communicator; every rank owns some agents.
+            :class:`~bbopt.running.ranks.Ranks` or an mpi4py communicator; every rank owns some
+            agents.
         """
+        from threadpoolctl import threadpool_limits
+
         search = self._begin(budget.evaluations, comm)
         stop = False
-        while not stop and (batch := search.propose()) is not None:
-            before = search.round_
-            search.accept(self._evaluated(evaluate, search, batch))
-            if search.round_ > before:
-                stop = report(self._row(search))
-        self._agree(search, evaluate)
+        # products depend on the number of threads in their last bits, and ranks share the cores
+        with threadpool_limits(1):
+            while not stop and (batch := search.propose()) is not None:
+                before = search.round_
+                search.accept(self._evaluated(evaluate, search, batch))
+                if search.round_ > before:
+                    stop = report(self._row(search))
+            self._agree(search, evaluate)
         return self.best
 
     def _evaluated(self, evaluate: Evaluate, search: Search, batch: Batch) -> Array:
