@@ -32,6 +32,7 @@ REFERENCES: dict[str, tuple[str, ...]] = {
     "gp:fixed": ("srinivas2010gpucb",),
     "gp:bucb": ("desautels2014gpbucb", "srinivas2010gpucb"),
     "gp:bbkb": ("calandriello2020bbkb", "desautels2014gpbucb"),
+    "halving": ("karnin2013halving",),
     "gp:halving": ("karnin2013halving",),
     "random": ("bergstra2012random",),
     "sobol": ("sobol1967", "joe2008sobol", "owen1998scrambling"),

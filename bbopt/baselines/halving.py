@@ -20,6 +20,10 @@ from bbopt.space import Params
 from bbopt.trial import Outcome, Trial
 
 
+MOST_RUNGS = 10
+"""A bracket starts with at most two to that many points; what is left pays for further ones."""
+
+
 @dataclass(frozen=True)
 class HalvingSettings:
     """The settings of ``halving``."""
@@ -34,7 +38,7 @@ class Halving(Optimizer):
     """Evaluates random points, keeps the better half, evaluates that twice as often, and so on.
 
     With N evaluations left at the first ask, n is the greatest power of two with n log2 n <= N,
-    and 64 where they are not limited. Points are ranked by the mean of all their values; one
+    1,024 at most, and 64 where they are not limited. Points are ranked by the mean of all their values; one
     that failed or is infeasible is last. While results of a rung are pending nothing is
     proposed; after the last rung it starts again with new points.
     """
@@ -86,10 +90,10 @@ class Halving(Optimizer):
 
 
 def _affordable(evaluations: int | None) -> int:
-    """The greatest power of two n, at least 2, with n log2 n <= evaluations; 64 without limit."""
+    """The greatest power of two n, 2 to 1,024, with n log2 n <= evaluations; 64 without limit."""
     if evaluations is None:
         return 64
     rungs = 1
-    while 2 ** (rungs + 1) * (rungs + 1) <= evaluations:
+    while rungs < MOST_RUNGS and 2 ** (rungs + 1) * (rungs + 1) <= evaluations:
         rungs += 1
     return int(2**rungs)
