@@ -12,9 +12,14 @@ from bbopt import sandbox
 from bbopt.errors import UsageError
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+COSTLY = {"past_studies"}  # it trains a network
+CASES = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in COSTLY else [])
+    for path in EXAMPLES
+]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CASES)
 def test_example_runs_and_says_what_it_found(path, tmp_path):
     if "bbopt.sandbox" in path.read_text():
         try:
