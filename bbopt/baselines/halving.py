@@ -19,7 +19,6 @@ from bbopt.settings import setting
 from bbopt.space import Params
 from bbopt.trial import Outcome, Trial
 
-
 MOST_RUNGS = 10
 """A bracket starts with at most two to that many points; what is left pays for further ones."""
 
@@ -38,9 +37,9 @@ class Halving(Optimizer):
     """Evaluates random points, keeps the better half, evaluates that twice as often, and so on.
 
     With N evaluations left at the first ask, n is the greatest power of two with n log2 n <= N,
-    1,024 at most, and 64 where they are not limited. Points are ranked by the mean of all their values; one
-    that failed or is infeasible is last. While results of a rung are pending nothing is
-    proposed; after the last rung it starts again with new points.
+    1,024 at most, and 64 where they are not limited. Points are ranked by the mean of all their
+    values; one that failed or is infeasible is last. While results of a rung are pending nothing
+    is proposed; after the last rung it starts again with new points.
     """
 
     Settings: ClassVar[type[Any]] = HalvingSettings
