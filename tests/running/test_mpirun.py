@@ -135,7 +135,8 @@ def test_a_study_that_exists_ends_all_with_one_message(tmp_path: Path) -> None:
     storage = str(tmp_path / "x.journal")
     mpi_runs.run("swarm", A_ROUND, storage=storage)
     refused = launch(2, tmp_path / "mpi", what="swarm", budget=A_ROUND, storage=storage)
-    assert refused.returncode == 2
+    # ours, or that of the kill with which the launcher ends the other ranks
+    assert refused.returncode in (2, 9)
     (message,) = messages(refused)
     assert message.startswith("bbopt: error on rank 0: study 'costs' exists already")
 
