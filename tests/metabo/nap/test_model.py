@@ -107,10 +107,10 @@ class Process:
 
 @pytest.mark.slow
 def test_trained_on_a_process_it_comes_near_the_posterior_of_that_process():
-    process = Process()
-    model = Model(SMALL, np.random.default_rng(0))
+    process, larger = Process(), Architecture(1, layers=3)
+    model = Model(larger, np.random.default_rng(0))
     trainer = Supervised(model, process, 2500, seed=0)
-    batch = process.batch(np.random.default_rng(10), 200, 10, 30, SMALL.bound)
+    batch = process.batch(np.random.default_rng(10), 200, 10, 30, larger.bound)
     with torch.no_grad():
         before = float(negative_log_likelihood(model, batch))
     for i in range(2500):
@@ -118,7 +118,7 @@ def test_trained_on_a_process_it_comes_near_the_posterior_of_that_process():
     with torch.no_grad():
         after = float(negative_log_likelihood(model, batch))
     exact = process.exact_loss(batch, 10)
-    uniform = np.log(2.0 * SMALL.bound)
+    uniform = np.log(2.0 * larger.bound)
     assert exact < uniform - 1.0  # a density that knows nothing fails
     assert before > exact + 1.0
     assert exact - 0.05 < after < exact + 0.15
