@@ -13,6 +13,13 @@ from bbopt.errors import UsageError
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 COSTLY = {"past_studies"}  # it trains a network
+NEEDS = {  # beyond the core
+    "agreement": ("matplotlib", "networkx"),
+    "dying_node": ("networkx",),
+    "federated": ("networkx",),
+    "past_studies": ("torch",),
+    "sensors_under_mpirun": ("networkx",),
+}
 CASES = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in COSTLY else [])
     for path in EXAMPLES
@@ -21,6 +28,8 @@ CASES = [
 
 @pytest.mark.parametrize("path", CASES)
 def test_example_runs_and_says_what_it_found(path, tmp_path):
+    for package in NEEDS.get(path.stem, ()):
+        pytest.importorskip(package)
     if "bbopt.sandbox" in path.read_text():
         try:
             sandbox.choose("auto")
