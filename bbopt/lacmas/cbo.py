@@ -75,9 +75,7 @@ class ConsensusBased(Search):
 
     def accept(self, values: Array) -> None:
         """Average the values, and move."""
-        assert self.pending is not None, "accept follows propose"
-        places, self.pending = self.pending.agents, None
-        self.evaluations[places] += PARTICLES
+        places = self._close(values)
         seen = np.zeros((len(self.loss), 2 * PARTICLES))
         known = np.isfinite(values)
         seen[places] = np.hstack([np.where(known, values, 0.0), known])
@@ -92,8 +90,7 @@ class ConsensusBased(Search):
         noise = self.draws.common("cbo", self.round_ + 1).standard_normal(self.x.shape)
         shaken = SHAKE * math.sqrt(TIME) * np.abs(away) * noise
         self.x = np.clip(self.x - DRIFT * TIME * away + shaken, 0.0, 1.0)
-        self.round_ += 1
-        self.network.round_ = self.round_ + 1
+        self._count_round()
 
     @property
     def points(self) -> Array:

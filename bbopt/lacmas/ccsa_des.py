@@ -100,19 +100,14 @@ class CcsaDes(Search):
 
     def accept(self, values: Array) -> None:
         """Take a step, or end the round."""
-        assert self.pending is not None, "accept follows propose"
-        places, self.pending = self.pending.agents, None
-        self.evaluations[places] += values.shape[1]
-        losses = np.full((len(self.x), values.shape[1]), np.inf)
-        losses[places] = finite(values)
+        losses = finite(self._close_for_all(values))
         if self.step < GENERATIONS:
             self._learn(losses)
             self.step += 1
         else:
             self._share(losses)
             self.step = 0
-            self.round_ += 1
-            self.network.round_ = self.round_ + 1
+            self._count_round()
 
     @property
     def points(self) -> Array:

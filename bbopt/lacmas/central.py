@@ -84,11 +84,7 @@ class CentralCma(Search):
 
     def accept(self, values: Array) -> None:
         """Tell the strategy the means over all agents."""
-        assert self.pending is not None, "accept follows propose"
-        places, self.pending = self.pending.agents, None
-        self.evaluations[places] += values.shape[1]
-        of_all = np.full((len(self.loss), values.shape[1]), np.nan)
-        of_all[places] = values
+        of_all = self._close_for_all(values)
         means = self.network.gather(of_all)[self.network.living].mean(axis=0)
         means = np.clip(np.where(np.isfinite(means), means, HUGE), -HUGE, HUGE)
         least = int(np.argmin(means))
@@ -98,8 +94,7 @@ class CentralCma(Search):
             self.best = np.array(tried[least])[: self.box.d]
             self.loss = of_all[:, least]
         self._tell(means[len(tried) - len(self._population) :])
-        self.round_ += 1
-        self.network.round_ = self.round_ + 1
+        self._count_round()
 
     @property
     def points(self) -> Array:

@@ -71,11 +71,7 @@ class GradientTracking(Search):
 
     def accept(self, values: Array) -> None:
         """Track the slope, and step along it."""
-        assert self.pending is not None, "accept follows propose"
-        places, self.pending = self.pending.agents, None
-        self.evaluations[places] += values.shape[1]
-        of_all = np.full((len(self.x), values.shape[1]), np.nan)
-        of_all[places] = values
+        of_all = self._close_for_all(values)
         self.loss = of_all[:, 0]
         slope = fd.slopes(self.x, self._step, self.loss, of_all[:, 1:])
         self.tracking = self.tracking + slope - self.slope
@@ -88,8 +84,7 @@ class GradientTracking(Search):
         # combine, then adapt: y is mixed after its use, as the method has it
         self.x = np.clip(mixed[:, :d] - self.alpha * self.tracking, 0.0, 1.0)
         self.tracking = mixed[:, d:]
-        self.round_ += 1
-        self.network.round_ = self.round_ + 1
+        self._count_round()
 
     @property
     def points(self) -> Array:

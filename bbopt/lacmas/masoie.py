@@ -144,10 +144,8 @@ class Masoie(Search):
 
     def accept(self, values: Array) -> None:
         """Take their losses; after those of the external step the round ends."""
-        assert self.pending is not None, "accept follows propose"
-        places, self.pending = self.pending.agents, None
+        places = self._close(values)
         self.loss[places] = finite(values)
-        self.evaluations[places] += values.shape[1]
         if self.step > 0:
             self._credit(places)
             self.step += 1
@@ -230,18 +228,18 @@ class Masoie(Search):
             return False
         self.quiet = 0
         received = self.network.exchange(self._message(centre), self._headers(centre))
-        self._follow(self.guide, received.headers)
+        self._follow(received.headers)
         momentum = act.coefficient(self.spread, self.d, self.c, self._limits)[:, None]
         for rows, draws in self.draws.units():
             u = draws.uniform("external", self.round_, 0, self.settings.n_particles)
-            for i in np.flatnonzero(self.alive[rows]) + rows.start:
-                x, v = self.x[i : i + 1], self.v[i : i + 1]
-                mixed = received.mixed[i].reshape(1, -1, self.box.d)
-                if self.settings.mix == "centroid":
-                    mixed = x + (mixed - centre[i])
-                here = slice(i - rows.start, i - rows.start + 1)
-                swarm.external_step(x, v, mixed, momentum[i : i + 1] * u[here])
-                self.box.clip(x)
+            some = np.flatnonzero(self.alive[rows])
+            here = rows.start + some
+            x, v = self.x[here], self.v[here]
+            mixed = received.mixed[here].reshape(len(here), -1, self.box.d) if len(here) else x
+            if self.settings.mix == "centroid":
+                mixed = x + (mixed - centre[here, None])
+            swarm.external_step(x, v, mixed, momentum[here] * u[some])
+            self.x[here], self.v[here] = self.box.clip(x), v
         self.centre = centre
         return True
 
@@ -276,9 +274,9 @@ class Masoie(Search):
             self.sent = centre.copy()
         return due_now
 
-    def _follow(self, guide: guides.Guide, headers: Array) -> None:
+    def _follow(self, headers: Array) -> None:
         """Let the guide change coefficients and weights."""
-        advice = guide.advise(
+        advice = self.guide.advise(
             guides.Context(
                 round_=self.round_ + 1,
                 d=self.d,
@@ -315,10 +313,7 @@ class Masoie(Search):
         """Agents whose swarm stands still, or whose budget is spent, go."""
         moving = np.abs(self.v).sum(axis=(1, 2)) >= STILL
         moving |= (self.network.degrees == 0) | (self.quiet > 0)
-        affords = self.affords(1)
-        if self.budget is not None:
-            cost = (self.interval + 1) * self.settings.n_particles
-            affords = self.evaluations + cost <= self.budget
+        affords = self.affords((self.interval + 1) * self.settings.n_particles)
         self.alive &= moving & affords & self.network.living[self.network.agents]
         self.finished = not self.network.any(bool(self.alive.any()))
 

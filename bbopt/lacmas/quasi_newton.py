@@ -123,11 +123,7 @@ class QuasiNewton(Search):
 
     def accept(self, values: Array) -> None:
         """Take the losses of the last batch, and talk."""
-        assert self.pending is not None, "accept follows propose"
-        places, self.pending = self.pending.agents, None
-        self.evaluations[places] += values.shape[1]
-        of_all = np.full((len(self.evaluations), values.shape[1]), np.nan)
-        of_all[places] = values
+        of_all = self._close_for_all(values)
         getattr(self, f"_after_{self.phase}")(of_all)
 
     @property
@@ -202,8 +198,7 @@ class QuasiNewton(Search):
         else:
             self._fail(promised)
         self.since_probe += 1
-        self.round_ += 1
-        self.network.round_ = self.round_ + 1
+        self._count_round()
 
     def _compare(self, change: Array) -> float:
         """Variance of the mean of all agents, so far, from values of one point taken twice."""

@@ -3,7 +3,7 @@
 A method proposes points for its agents and accepts their values; at the end of a round its
 agents talk over a :class:`~bbopt.lacmas.network.Network`. Who evaluates is not its business:
 ``solve`` and ask/tell are skins over these two functions
-(:mod:`bbopt.lacmas.optimizer`).
+(:mod:`bbopt.lacmas.distributed`).
 """
 
 from __future__ import annotations
@@ -122,11 +122,30 @@ class Search(ABC):
         """Scalars worth a column in the trace, the same on every rank."""
         return {}
 
-    def affords(self, m: int) -> npt.NDArray[np.bool_]:
-        """Which owned agents can pay for ``m`` more evaluations, ``(a,)``."""
+    def affords(self, m: int | Ints) -> npt.NDArray[np.bool_]:
+        """Which owned agents can pay for ``m`` more evaluations (each, or all alike), ``(a,)``."""
         if self.budget is None:
             return np.ones(len(self.evaluations), dtype=bool)
         return self.evaluations + m <= self.budget
+
+    def _close(self, values: Array) -> Ints:
+        """The places of those whose values ``(b, m)`` came; their batch is closed and paid for."""
+        assert self.pending is not None, "accept follows propose"
+        places, self.pending = self.pending.agents, None
+        self.evaluations[places] += values.shape[1]
+        return places
+
+    def _close_for_all(self, values: Array) -> Array:
+        """The same as rows for every owned agent, ``(a, m)``, NaN for those that did not speak."""
+        places = self._close(values)
+        of_all = np.full((len(self.evaluations), values.shape[1]), np.nan)
+        of_all[places] = values
+        return of_all
+
+    def _count_round(self) -> None:
+        """One more round is over; what is drawn of faults is of the next."""
+        self.round_ += 1
+        self.network.round_ = self.round_ + 1
 
     def state(self) -> dict[str, Any]:
         """Everything it knows, of all agents; collective at the end of a round.
