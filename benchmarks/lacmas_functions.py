@@ -13,25 +13,22 @@ Writes ``lacmas_functions.csv`` (a row a run; rows that are there are not comput
 
 from __future__ import annotations
 
-import argparse
-import csv
 import os
 import platform
 import time
 from collections import defaultdict
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from parts import resumable
+from parts.significance import holm
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
 import bbopt
 
-RESULTS = Path(__file__).parent / "results"
 DEFAULT = "lacmas"
 
 ARMS: dict[str, tuple[str, dict[str, object]]] = {
@@ -106,55 +103,29 @@ class Run:
     seconds: float
 
 
-Runs = dict[Cell, Run]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    chosen = parser.add_mutually_exclusive_group()
-    for name in ("quick", "full"):
-        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--arms", help="only these, separated by semicolons")
-    parser.add_argument("--problems", help="only these, separated by commas")
-    parser.add_argument("--seeds", type=int, help="at most so many")
-    parser.add_argument("--fresh", action="store_true", help="compute the chosen rows anew")
-    options = parser.parse_args()
-    size_name = options.size or "default"
-    size = SIZES[size_name]
-    stem = "lacmas_functions" + ("" if size_name == "default" else f"_{size_name}")
-    usual = [arm for arm in ARMS if size_name == "full" or arm not in IN_FULL_ONLY]
+    options_of = resumable.parser(__doc__)
+    options_of.add_argument("--problems", help="only these, separated by commas")
+    options = options_of.parse_args()
+    size = SIZES[options.size]
+    stem = resumable.stem("lacmas_functions", options.size)
+    usual = [arm for arm in ARMS if options.size == "full" or arm not in IN_FULL_ONLY]
     arms = usual if options.arms is None else options.arms.split(";")
     problems = size.problems if options.problems is None else options.problems.split(",")
     seeds = size.seeds if options.seeds is None else min(options.seeds, size.seeds)
     wanted = [
         Cell(problem, arm, seed) for seed, problem, arm in product(range(seeds), problems, arms)
     ]
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / f"{stem}.csv"
-    runs = {} if not file.exists() else read(file)
-    if options.fresh:
-        runs = {cell: run for cell, run in runs.items() if cell not in wanted}
-    start = time.perf_counter()
-    missing = [cell for cell in wanted if cell not in runs]
-    compute(missing, size, options.jobs, runs, file)
-    spent = (
-        f"{len(missing)} runs were new and took {(time.perf_counter() - start) / 60:.1f} minutes"
-    )
-    text = page(runs, size_name, spent, options.jobs)
+    runs = resumable.Runs(options.out / f"{stem}.csv", Cell, Run, place)
+    spent = runs.compute(wanted, run, size.evaluations, jobs=options.jobs, fresh=options.fresh)
+    text = page(runs, options.size, spent, options.jobs)
     (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def compute(missing: list[Cell], size: Size, jobs: int, runs: Runs, file: Path) -> None:
-    """Fill ``runs`` and its file, one process a run."""
-    write(file, runs)
-    with ProcessPoolExecutor(jobs) as pool:
-        waiting = {pool.submit(run, cell, size.evaluations): cell for cell in missing}
-        for future in as_completed(waiting):
-            runs[waiting[future]] = future.result()
-            write(file, runs)
+def place(cell: Cell) -> tuple[int, int, int]:
+    """Where a run stands in the file."""
+    return _place(cell.problem), list(ARMS).index(cell.arm), cell.seed
 
 
 def build(name: str) -> bbopt.Problem:
@@ -185,32 +156,6 @@ def run(cell: Cell, evaluations: int) -> Run:
     )
 
 
-# --- the file of runs -----------------------------------------------------------------
-
-
-def read(file: Path) -> Runs:
-    """The rows of a file."""
-    with file.open(newline="", encoding="utf-8") as lines:
-        return {
-            Cell(row["problem"], row["arm"], int(row["seed"])): Run(
-                **{field.name: float(row[field.name]) for field in fields(Run)}
-            )
-            for row in csv.DictReader(lines)
-        }
-
-
-def write(file: Path, runs: Runs) -> None:
-    """All rows, in order."""
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        names = [field.name for field in fields(Run)]
-        writer.writerow([*Cell._fields, *names])
-        for cell in sorted(
-            runs, key=lambda c: (_place(c.problem), list(ARMS).index(c.arm), c.seed)
-        ):
-            writer.writerow([*cell, *(f"{getattr(runs[cell], name):.6g}" for name in names)])
-
-
 def _place(problem: str) -> int:
     return (*FUNCTIONS, *SENSORS).index(problem)
 
@@ -218,7 +163,7 @@ def _place(problem: str) -> int:
 # --- the page -------------------------------------------------------------------------
 
 
-def page(runs: Runs, size_name: str, spent: str, jobs: int) -> str:
+def page(runs: dict[Cell, Run], size_name: str, spent: str, jobs: int) -> str:
     """Verdicts and tables as Markdown."""
     size = SIZES[size_name]
     option = "" if size_name == "default" else f" --{size_name}"
@@ -355,15 +300,6 @@ def paired(found: dict, problems: list[str], arm: str) -> tuple[int, int, float]
     if not d.any():
         return 0, len(d), 1.0
     return int((d < 0).sum()), len(d), float(stats.wilcoxon(d).pvalue)
-
-
-def holm(p: dict[str, float]) -> dict[str, float]:
-    """Holm's adjustment of p-values."""
-    adjusted, least = {}, 0.0
-    for k, name in enumerate(sorted(p, key=lambda name: p[name])):
-        least = max(least, min(1.0, (len(p) - k) * p[name]))
-        adjusted[name] = least
-    return adjusted
 
 
 if __name__ == "__main__":

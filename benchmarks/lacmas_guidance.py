@@ -14,23 +14,20 @@ embedded model needs ``make embedded``; without it its arm is left out.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import json
 import os
 import platform
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
-from lacmas_functions import holm
+from parts import resumable
+from parts.significance import holm
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
@@ -42,7 +39,6 @@ from bbopt.lacmas.settings import VARIANTS
 from bbopt.llm import Client, Embedded
 from bbopt.llm.exchange import FREE, Answer, Request
 
-RESULTS = Path(__file__).parent / "results"
 RANGES = {"d": VARIANTS["swarm"]["d_range"], "c": GuideSettings().c_range}
 
 NONE, EMBEDDED, RANDOM = "none", "embedded", "random advice"
@@ -100,46 +96,26 @@ class Run:
     seconds: float
 
 
-Runs = dict[Cell, Run]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    chosen = parser.add_mutually_exclusive_group()
-    for name in ("quick", "full"):
-        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--arms", help="only these, separated by semicolons")
-    parser.add_argument("--seeds", type=int, help="at most so many")
-    parser.add_argument("--fresh", action="store_true", help="compute the chosen rows anew")
-    options = parser.parse_args()
-    size_name = options.size or "default"
-    size = SIZES[size_name]
-    stem = "lacmas_guidance" + ("" if size_name == "default" else f"_{size_name}")
+    options = resumable.parser(__doc__).parse_args()
+    size = SIZES[options.size]
+    stem = resumable.stem("lacmas_guidance", options.size)
     arms = list(ARMS) if options.arms is None else options.arms.split(";")
     if EMBEDDED in arms and not is_there():
         print(f"without the arm {EMBEDDED!r}: see 'make embedded'")
         arms.remove(EMBEDDED)
     seeds = size.seeds if options.seeds is None else min(options.seeds, size.seeds)
     wanted = [Cell(f, arm, seed) for seed, f, arm in product(range(seeds), size.functions, arms)]
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / f"{stem}.csv"
-    runs = read(file) if file.exists() else {}
-    if options.fresh:
-        runs = {cell: run for cell, run in runs.items() if cell not in wanted}
-    start = time.perf_counter()
-    missing = [cell for cell in wanted if cell not in runs]
-    with ProcessPoolExecutor(options.jobs) as pool:
-        waiting = {pool.submit(run, cell, size): cell for cell in missing}
-        for future in as_completed(waiting):
-            runs[waiting[future]] = future.result()
-            write(file, runs)
-    minutes = (time.perf_counter() - start) / 60
-    spent = f"{len(missing)} runs were new and took {minutes:.1f} minutes"
-    text = page(runs, size_name, spent, options.jobs)
+    runs = resumable.Runs(options.out / f"{stem}.csv", Cell, Run, place)
+    spent = runs.compute(wanted, run, size, jobs=options.jobs, fresh=options.fresh)
+    text = page(runs, options.size, spent, options.jobs)
     (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+def place(cell: Cell) -> tuple[int, int, int]:
+    """Where a run stands in the file."""
+    return FUNCTIONS.index(cell.function), list(ARMS).index(cell.arm), cell.seed
 
 
 # --- the runs ---------------------------------------------------------------------------
@@ -219,35 +195,10 @@ def run(cell: Cell, size: Size) -> Run:
     )
 
 
-def read(file: Path) -> Runs:
-    """The rows of a file."""
-    with file.open(newline="", encoding="utf-8") as lines:
-        return {
-            Cell(row["function"], row["arm"], int(row["seed"])): Run(
-                **{field.name: float(row[field.name]) for field in fields(Run)}
-            )
-            for row in csv.DictReader(lines)
-        }
-
-
-def write(file: Path, runs: Runs) -> None:
-    """All rows, in order."""
-
-    def place(cell: Cell) -> tuple[int, int, int]:
-        return FUNCTIONS.index(cell.function), list(ARMS).index(cell.arm), cell.seed
-
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        names = [field.name for field in fields(Run)]
-        writer.writerow([*Cell._fields, *names])
-        for cell in sorted(runs, key=place):
-            writer.writerow([*cell, *(f"{getattr(runs[cell], name):.8g}" for name in names)])
-
-
 # --- the page ---------------------------------------------------------------------------
 
 
-def page(runs: Runs, size_name: str, spent: str, jobs: int) -> str:
+def page(runs: dict[Cell, Run], size_name: str, spent: str, jobs: int) -> str:
     """Verdicts and tables as Markdown."""
     size, option = SIZES[size_name], "" if size_name == "default" else f" --{size_name}"
     functions = [f for f in FUNCTIONS if any(cell.function == f for cell in runs)]
@@ -301,7 +252,7 @@ def page(runs: Runs, size_name: str, spent: str, jobs: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def value_cell(runs: Runs, function: str, arm: str) -> str:
+def value_cell(runs: dict[Cell, Run], function: str, arm: str) -> str:
     """Mean value and ratio."""
     made = {c.seed: r.value for c, r in runs.items() if (c.function, c.arm) == (function, arm)}
     here = {cell: run for cell, run in runs.items() if cell.function == function}
@@ -309,7 +260,7 @@ def value_cell(runs: Runs, function: str, arm: str) -> str:
     return f"{np.mean(list(made.values())):.4g} ({ratio:.3g})" if made else ""
 
 
-def logs(runs: Runs, arm: str, other: str) -> dict[tuple[str, int], float]:
+def logs(runs: dict[Cell, Run], arm: str, other: str) -> dict[tuple[str, int], float]:
     """Logarithm of the ratio of two arms' values, by function and seed."""
     found = {}
     for (function, of_arm, seed), made in runs.items():
@@ -319,7 +270,7 @@ def logs(runs: Runs, arm: str, other: str) -> dict[tuple[str, int], float]:
     return found
 
 
-def verdicts(runs: Runs, arms: list[str]) -> list[str]:
+def verdicts(runs: dict[Cell, Run], arms: list[str]) -> list[str]:
     """Every arm against none, and the model against its controls."""
     pairs = [(arm, NONE) for arm in arms if arm != NONE]
     pairs += [(EMBEDDED, arm) for arm in arms if EMBEDDED in arms and arm not in (EMBEDDED, NONE)]
