@@ -37,7 +37,7 @@ class Draws:
     """
 
     def __init__(self, seed: int, agents: npt.NDArray[np.int64], n: int) -> None:
-        self._seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+        self._seed = _hashed(seed)
         self._size = unit_size(n)
         self._n = n
         self._units = [int(unit) for unit in np.unique(np.asarray(agents) // self._size)]
@@ -51,6 +51,13 @@ class Draws:
             stop = start + min(self._size, self._n - unit * self._size)
             yield slice(start, stop), one
             start = stop
+
+    def fork(self, number: int) -> Draws:
+        """Other draws of the same agents; those themselves for 0."""
+        one = copy(self)
+        if number:
+            one._seed = _hashed(self._seed, number)
+        return one
 
     def common(self, purpose: str, round_: int = 0) -> np.random.Generator:
         """A generator that is the same for all agents: for methods that draw for all at once."""
@@ -79,6 +86,10 @@ class Draws:
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, *shape))
+
+
+def _hashed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
 
 
 def unit_size(n: int) -> int:

@@ -1,19 +1,23 @@
 """Swarms first, then descent by gossip: quasi-Newton where the objective is smooth enough.
 
 Swarms find the region in a tenth of the budget; what they then need hundreds of exchanges of whole
-swarms for, gossip on slopes does with a few vectors. Where values are too rough for differences
-(noise, kinks, steps), evolution strategies that share their directions (CCSA-DES) go on instead.
+swarms for, gossip on slopes does with a few vectors. Where descent has ended in a valley, fresh
+swarms look for another one, until the budget is spent or the best valley has been found again and
+again. Where values are too rough for differences, evolution strategies that share their directions
+(CCSA-DES) go on instead: at once where there is noise, with the second half of the budget where
+there are kinks and steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bbopt.lacmas.ccsa_des import CcsaDes
 from bbopt.lacmas.draws import Draws
+from bbopt.lacmas.gossip import Gossip, flood
 from bbopt.lacmas.masoie import Masoie
 from bbopt.lacmas.network import Network
 from bbopt.lacmas.quasi_newton import QuasiNewton
@@ -21,19 +25,27 @@ from bbopt.lacmas.search import Array, Batch, Box, Search
 from bbopt.lacmas.spectrum import Spectrum
 
 SWARM_SHARE = 0.1
-"""The share of the budget that swarms have."""
+"""The share of the budget that swarms have, each time."""
+VALLEYS_SHARE = 0.5
+"""Where there are kinks, no valley is looked for after this share of the budget."""
+AGAIN = 2
+"""The best valley has been found for good when so many later descents have ended there."""
+SAME = 1e-3
+"""Points are the same when no coordinate differs by more, in units of the box's edges."""
 
 
 class Hybrid(Search):
-    """One search after the other, each from where the last one ended.
+    """One search after the other; see the module and :class:`~bbopt.lacmas.search.Search`.
 
     Parameters
     ----------
     swarms : callable
-        ``budget -> Masoie``: the first stage.
+        ``(budget, draws) -> Masoie``: where a descent starts.
     known : Spectrum
         The eigenvalues of the network's weights.
     """
+
+    shared: ClassVar[tuple[str, ...]] = ("begun", "chain", "spent", "rank", "is_rough", "again")
 
     def __init__(
         self,
@@ -41,56 +53,73 @@ class Hybrid(Search):
         box: Box,
         draws: Draws,
         budget: int | None,
-        swarms: Callable[[int | None], Masoie],
+        swarms: Callable[[int | None, Draws], Masoie],
         known: Spectrum,
     ) -> None:
         super().__init__(network, box, draws, budget)
         self._known = known
-        first = None if budget is None else max(int(SWARM_SHARE * budget), 1)
-        self._swarms = swarms(first)
+        self._gossip = Gossip(network, known)
+        self._new_swarms = swarms
         self._weights = network.weights.copy()  # those that ``known`` is of
-        self.stages: list[Search] = [self._swarms]
-
-    @property
-    def stage(self) -> Search:
-        """The search at work."""
-        return self.stages[-1]
+        self.begun = 1  # searches
+        self.chain = 0  # descents that have ended
+        self.spent = 0  # evaluations of an agent when the last swarms began
+        self.kept: Array | None = None  # the best end of a search, (a, d)
+        self.kept_losses: Array = np.full(len(network.agents), np.nan)
+        self.rank: list[float] | None = None  # how many cannot say what it is worth, and its mean
+        self.is_rough = False  # whether a descent has met kinks
+        self.again = 0  # descents that have ended at the best end after it
+        self._swarms = self._fresh_swarms()
+        self.stage: Search = self._swarms
 
     def propose(self) -> Batch | None:
-        """What the stage at work proposes; the next one takes over where it has ended."""
+        """What the search at work proposes; the next one takes over where it has ended."""
         batch = self.stage.propose()
         if batch is None and self._go_on():
             return self.propose()
         return batch
 
     def accept(self, values: Array) -> None:
-        """Hand them to the stage at work."""
+        """Hand them to the search at work."""
         self.stage.accept(values)
         self._count()
 
     @property
     def points(self) -> Array:
-        """Those of the stage at work."""
-        return self.stage.points
+        """Where the best search has ended, or where the first one is."""
+        return self.stage.points if self.kept is None else self.kept
 
     @property
     def losses(self) -> Array:
-        """Those of the stage at work."""
-        return self.stage.losses
+        """Each agent's own loss there."""
+        return self.stage.losses if self.kept is None else self.kept_losses
 
     def diagnostics(self) -> dict[str, float]:
-        """Those of the swarms, and which stage is at work."""
-        return self._swarms.diagnostics() | {"stage": len(self.stages)}
+        """Those of the swarms, and how many searches have begun."""
+        return self._swarms.diagnostics() | {"stage": self.begun}
 
     def state(self) -> dict[str, Any]:
-        """That of the stage at work, and of the guide, whose spending still counts."""
-        guide = self._swarms.guide.state(self.network)
-        return {"stage": len(self.stages), "search": self.stage.state(), "guide": guide}
+        """That of the search at work, the best end, and the guide, whose spending counts."""
+        gather = self.network.gather
+        kept = None if self.kept is None else [gather(self.kept), gather(self.kept_losses)]
+        return {name: getattr(self, name) for name in self.shared} | {
+            "kept": kept,
+            "stage": type(self.stage).__name__,
+            "search": self.stage.state(),
+            "guide": self._swarms.guide.state(self.network),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state`` returned, on any number of ranks."""
-        while len(self.stages) < state["stage"]:
-            self.stages.append(self._next(None))
+        for name in self.shared:
+            setattr(self, name, state[name])
+        if state["kept"] is not None:
+            mine = self.network.agents
+            self.kept, self.kept_losses = (np.array(part)[mine] for part in state["kept"])
+        self._swarms = self._fresh_swarms()
+        begin = {QuasiNewton.__name__: self._descent, CcsaDes.__name__: self._strategies}
+        at_work = state["stage"]
+        self.stage = begin[at_work](None) if at_work in begin else self._swarms
         self.stage.restore(state["search"])
         self._swarms.guide.restore(state["guide"], self.network)
         self._count()
@@ -99,21 +128,71 @@ class Hybrid(Search):
         self.evaluations = self.stage.evaluations
         self.round_ = self.stage.round_
 
+    # --- what comes next ------------------------------------------------------------------
+
     def _go_on(self) -> bool:
-        """Start the next stage, if there is one; the same on every rank."""
-        last = self.stage
-        if len(self.stages) == 3 or (isinstance(last, QuasiNewton) and not last.stuck):
+        """Start the next search, if there is one; the same on every rank."""
+        last, following = self.stage, self._following()
+        if following is None:
             return False
         if not np.array_equal(self.network.weights, self._weights):
             self.network.weights = self._weights  # a guide had others
-        stage = self._next(last.points)
-        stage.evaluations = last.evaluations.copy()
-        stage.round_ = last.round_
-        self.stages.append(stage)
+        following.evaluations = last.evaluations.copy()
+        following.round_ = last.round_
+        self.stage = following
+        self.begun += 1
         return True
 
-    def _next(self, start: Array | None) -> Search:
-        parts = (self.network, self.box, self.draws, self.budget)
-        if len(self.stages) == 1:
-            return QuasiNewton(*parts, self._known, start)
-        return CcsaDes(*parts, start)
+    def _following(self) -> Search | None:
+        last = self.stage
+        if isinstance(last, Masoie):
+            return self._descent(last.points)
+        self._keep(last)
+        if not isinstance(last, QuasiNewton) or last.ending in ("budget", "parted"):
+            return None
+        if last.ending == "noise":
+            return self._strategies(self.kept)
+        self.chain += 1
+        share = VALLEYS_SHARE if self.is_rough else 1 - SWARM_SHARE
+        if self.again < AGAIN and self._has_spent_less(share):
+            self.spent = int(self.network.gather(last.evaluations).max())
+            self._swarms = self._fresh_swarms()
+            return self._swarms
+        return self._strategies(self.kept) if self.is_rough else None
+
+    def _fresh_swarms(self) -> Masoie:
+        share = None if self.budget is None else max(int(SWARM_SHARE * self.budget), 1)
+        swarms = self._new_swarms(share, self.draws.fork(self.chain))
+        if share is not None:
+            swarms.budget = self.spent + share
+        return swarms
+
+    def _descent(self, start: Array | None) -> QuasiNewton:
+        return QuasiNewton(self.network, self.box, self.draws, self.budget, self._known, start)
+
+    def _strategies(self, start: Array | None) -> CcsaDes:
+        return CcsaDes(self.network, self.box, self.draws, self.budget, start)
+
+    def _has_spent_less(self, share: float) -> bool:
+        """Whether no agent has spent that share of the budget."""
+        if self.budget is None:
+            return True
+        return not self.network.any(bool((self.evaluations > share * self.budget).any()))
+
+    def _keep(self, last: Search) -> None:
+        """Compare where a search has ended with the best end of those before."""
+        self.is_rough |= isinstance(last, QuasiNewton) and last.ending == "kinks"
+        known = np.isfinite(last.losses)
+        told = np.stack([np.where(known, last.losses, 0.0), ~known], axis=1)
+        value, unknown = flood(self.network, self._gossip.average(told)).tolist()
+        rank = [round(unknown * self.network.n), value]
+        points = last.points
+        is_better = self.rank is None or rank < self.rank
+        if self.kept is not None:
+            apart = np.abs(points - self.kept) / (self.box.high - self.box.low)
+            if not self.network.any(bool((apart > SAME).any())):
+                self.again += 1
+            elif is_better:
+                self.again = 0
+        if is_better:
+            self.kept, self.kept_losses, self.rank = points, last.losses.copy(), rank

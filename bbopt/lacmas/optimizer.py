@@ -62,15 +62,18 @@ class LacMas(Distributed):
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
         if self._method == "ccsa-des":
             return CcsaDes(network, box, draws, budget)
+        guide = self._adviser = self._new_guide(network, box, draws)
         if self._method == "swarm":
-            return self._swarms(network, box, draws, budget)
+            return self._swarms(network, box, draws, budget, guide)
 
-        def swarms(share: int | None) -> Masoie:
-            return self._swarms(network, box, draws, share)
+        def swarms(share: int | None, own: Draws) -> Masoie:
+            return self._swarms(network, box, own, share, guide)
 
         return Hybrid(network, box, draws, budget, swarms, self.known)
 
-    def _swarms(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Masoie:
+    def _swarms(
+        self, network: Network, box: Box, draws: Draws, budget: int | None, guide: guides.Guide
+    ) -> Masoie:
         s = self.settings
         shape = SwarmSettings(
             n_particles=s.particles or default_particles(box.d, budget),
@@ -81,6 +84,12 @@ class LacMas(Distributed):
             scale=s.thresholds,
             project=s.projection,
         )
+        initial = self.space.initial
+        start = None if initial is None else self._coordinates.from_params(initial)
+        return Masoie(network, box, draws, budget, shape, guide, start)
+
+    def _new_guide(self, network: Network, box: Box, draws: Draws) -> guides.Guide:
+        s = self.settings
         is_paper = s.variant == "paper"
         advice = guides.GuideSettings(
             d_range=self._d_range,
@@ -92,10 +101,7 @@ class LacMas(Distributed):
             least=None if is_paper else self.known.least,
             seed=self.seed,
         )
-        guide = self._adviser = guides.make(self._guide, network, draws, advice, self.llm)
-        initial = self.space.initial
-        start = None if initial is None else self._coordinates.from_params(initial)
-        return Masoie(network, box, draws, budget, shape, guide, start)
+        return guides.make(self._guide, network, draws, advice, self.llm)
 
 
 def default_particles(d: int, budget: int | None) -> int:

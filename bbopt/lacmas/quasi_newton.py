@@ -11,7 +11,8 @@ Goldfarb, Shanno 1970) inside the box. Three things make this cheap to send:
 - Then the first agent's result is flooded: all agents hold the same numbers to the last bit, need
   one matrix a rank, and decide alike whatever gossip has left over.
 
-Lengths are in units of the box's edges.
+Once descent is slow it looks around (:mod:`bbopt.lacmas.outlook`), and goes on from a lower valley
+if there is one. Lengths are in units of the box's edges.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import math
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
 from bbopt.lacmas import finite_differences as fd
+from bbopt.lacmas import outlook
 from bbopt.lacmas.draws import Draws
-from bbopt.lacmas.gossip import Gossip, flood
+from bbopt.lacmas.gossip import ROUNDING, Gossip, flood
 from bbopt.lacmas.network import Network
 from bbopt.lacmas.search import Array, Batch, Box, Search
 from bbopt.lacmas.spectrum import Spectrum
@@ -38,8 +41,14 @@ TRUST = 0.1
 tracked, and settles in the rounds that follow."""
 BENT_TRUST = 1e-2
 """How exactly decreases are, relative to what the slope promises."""
+NEAR = 1e-3
+"""A bound that is at most so far away may hold a coordinate."""
 REPROBE = 25
 """Rounds between two probes for the length of differences."""
+SLOW = 1e-4
+"""Descent is slow where the rounds between two probes gain less than this share of all before."""
+PROFILES = 1e-9
+"""How exactly the profiles of a look around are averaged, relative to how the agents differ."""
 ATTEMPTS = 5
 """Failed steps in a row, each from a fresh start, after which it ends."""
 EXACT, EPSILON = 1e4, 2.0**-52
@@ -68,7 +77,8 @@ class QuasiNewton(Search):
     per_agent: ClassVar[tuple[str, ...]] = ("slope", "tracking", "step", "here")
     shared: ClassVar[tuple[str, ...]] = (
         "phase", "ending", "failures", "since_probe", "x", "gradient", "hessian", "scale", "move",
-        "size", "shake", "value_noise", "slope_noise", "n_living",
+        "size", "shake", "value_noise", "slope_noise", "n_living", "descended", "recent", "looked",
+        "leaps",
     )  # fmt: skip
 
     def __init__(
@@ -105,12 +115,15 @@ class QuasiNewton(Search):
         self.since_probe = 0
         self.failures = 0
         self.n_living = int(network.living.sum())
+        self.descended = self.recent = 0.0  # by how much, in this valley and since the last probe
+        self.looked = False  # around, from this valley
+        self.leaps: Array = np.empty((0, d))  # out of it, to be compared
         self.ending: str | None = None
 
     # --- the two functions ------------------------------------------------------------
 
     def propose(self) -> Batch | None:
-        """One batch of all agents: a probe, the points of differences, or those of a step."""
+        """One batch of all agents: a probe, the points of differences, a step, a look around."""
         if self.pending is None and self.ending is None:
             x = self._points()
             if self.network.any(not self.affords(x.shape[1]).all()):
@@ -152,12 +165,20 @@ class QuasiNewton(Search):
             return fd.probe_points(self.x, draws)
         if self.phase == "slopes":
             return fd.points(self.x, self.step)
-        return self._trials()[None]
+        if self.phase == "line":
+            tried = self._trials()
+        else:
+            tried = self._grids() if self.phase == "grids" else self.leaps
+        return np.concatenate([self.x[None], tried])[None]
 
     def _trials(self) -> Array:
-        """Where we are, and the shares of the step, ``(1 + shares, d)``."""
-        moves = np.concatenate([[0.0], SHARES])[:, None] * self.move
-        return np.clip(self.x + moves, 0.0, 1.0)
+        """The shares of the step, ``(shares, d)``."""
+        return np.asarray(np.clip(self.x + SHARES[:, None] * self.move, 0.0, 1.0))
+
+    def _grids(self) -> Array:
+        """The points of a look around; no two looks have the same."""
+        u = self.draws.common("outlook", self.round_).random((self.box.d, outlook.POINTS))
+        return outlook.grids(self.x, u)
 
     def _after_probe(self, values: Array) -> None:
         found = fd.probe(values)
@@ -187,18 +208,68 @@ class QuasiNewton(Search):
         trials = self._trials()
         shake = self._compare(values[:, 0] - self.here)
         self.here, there = values[:, 0], values[:, 1:]
-        gains, promised = self._gains(trials[1:] - self.x, there - self.here[:, None])
+        gains, promised = self._gains(trials - self.x, there - self.here[:, None])
         most = gains.max()
         if most > 2 * math.sqrt(shake):
             chosen = int(np.argmax(gains >= most * (1 - 1e-12)))  # of equals the longest
-            self.move = trials[1 + chosen] - self.x
-            self.x, self.here = trials[1 + chosen], there[:, chosen]
+            self.move = trials[chosen] - self.x
+            self.x, self.here = trials[chosen], there[:, chosen]
             self.failures = 0
-            self.phase = "slopes" if self.since_probe < REPROBE else "probe"
+            self.recent += float(most)
+            self.phase = "slopes" if self.since_probe < REPROBE else self._pause()
         else:
             self._fail(promised)
         self.since_probe += 1
         self._count_round()
+
+    def _pause(self) -> str:
+        """What comes after the rounds between two probes: a probe, or a look around."""
+        is_slow = self.recent < SLOW * self.descended
+        self.descended += self.recent
+        self.recent = 0.0
+        return "grids" if is_slow and self._may_look() else "probe"
+
+    def _may_look(self) -> bool:
+        """Whether it has not looked around here, and every agent can pay for it."""
+        cost = 2 + self.box.d * outlook.POINTS + self.box.d.bit_length()
+        return not self.looked and not self.network.any(not self.affords(cost).all())
+
+    def _after_grids(self, values: Array) -> None:
+        gains, least = self._lower(values, PROFILES)
+        self.leaps = outlook.leaps(self.x, self._grids(), gains, least)
+        self.looked = not len(self.leaps)
+        self.phase = "probe" if self.looked else "leaps"
+        self._count_round()
+
+    def _after_leaps(self, values: Array) -> None:
+        gains, least = self._lower(values)
+        best = int(np.argmax(gains))
+        self.looked = bool(gains[best] <= least)
+        if not self.looked:
+            self.x, self.here = self.leaps[best], values[:, 1 + best]
+            self.hessian, self.scale = None, None
+            self.move = np.zeros_like(self.x)
+            self.failures, self.descended = 0, 0.0
+        self.phase = "probe"
+        self._count_round()
+
+    def _lower(self, values: Array, tolerance: float = ROUNDING) -> tuple[Array, float]:
+        """By how much the mean is lower than here at all other points; what is no more is none."""
+        rises = values[:, 1:] - values[:, :1]
+        lost = ~np.isfinite(rises) & np.isfinite(values[:, :1])
+        rises = np.where(np.isfinite(rises), rises, 0.0)
+        told = np.concatenate([rises, np.mean(rises**2, axis=1, keepdims=True)], axis=1)
+        *mean, square = flood(self.network, self._gossip.average(told, tolerance)).tolist()
+        gains = self._without(lost, -np.array(mean))
+        rounding = EXACT * EPSILON * math.sqrt(max(square, 0.0))
+        return gains, max(rounding, 4 * math.sqrt(self.shake or 0.0))
+
+    def _without(self, lost: npt.NDArray[np.bool_], gains: Array) -> Array:
+        """The gains, but none where some agent fails: nobody goes there."""
+        if self.network.any(bool(lost.any())):
+            shares = self._gossip.average(lost.astype(float), 0.1 / self.network.n)
+            gains[flood(self.network, shares) > 0.5 / self.network.n] = -np.inf
+        return gains
 
     def _compare(self, change: Array) -> float:
         """Variance of the mean of all agents, so far, from values of one point taken twice."""
@@ -227,10 +298,7 @@ class QuasiNewton(Search):
         lost = ~np.isfinite(bent) & np.isfinite(self.here)[:, None]
         bent = np.where(np.isfinite(bent), bent, 0.0)
         gains = promised * (1 - flood(self.network, self._gossip.settle(bent, BENT_TRUST, 1.0)))
-        if self.network.any(bool(lost.any())):  # where some agent fails nobody goes
-            shares = self._gossip.average(lost.astype(float), 0.1 / self.network.n)
-            gains[flood(self.network, shares) > 0.5 / self.network.n] = -np.inf
-        return np.where(promised > 0, gains, -np.inf), float(promised.max())
+        return self._without(lost, np.where(promised > 0, gains, -np.inf)), float(promised.max())
 
     def _fail(self, promised: float) -> None:
         """Try once more with fresh curvature and a fresh step for differences, or end."""
@@ -246,29 +314,37 @@ class QuasiNewton(Search):
             self.ending = "kinks"
         elif self.value_noise * math.sqrt(self.network.n) > EXACT * EPSILON * self.size:
             self.ending = "noise"
+        elif self._may_look():
+            self.failures, self.phase = 0, "grids"
         else:
             self.ending = "converged"
 
     # --- BFGS -----------------------------------------------------------------------------
 
     def _direction(self) -> Array:
-        """The step of BFGS over the coordinates that no bound holds, not longer than allowed."""
+        """The step of BFGS over the coordinates that no bound holds, not longer than allowed.
+
+        A coordinate that is pushed against a near bound goes there and is left out, lest steps
+        shorten to what it has left (Bertsekas 1982); how near is near shrinks with what is left
+        to descend.
+        """
         g = self.gradient
-        held = ((self.x <= 0) & (g > 0)) | ((self.x >= 1) & (g < 0))
+        scale = self.scale or float(np.linalg.norm(g)) / LONGEST
+        if scale == 0:
+            return np.zeros_like(g)
+        left = np.linalg.norm(self.x - np.clip(self.x - g / scale, 0.0, 1.0))
+        near = min(NEAR, float(left))
+        held = ((self.x <= near) & (g > 0)) | ((self.x >= 1 - near) & (g < 0))
+        move = np.where(held, np.where(g > 0, -self.x, 1 - self.x), 0.0)
         free = np.flatnonzero(~held)
-        move = np.zeros_like(g)
-        steepest = float(np.linalg.norm(g[free]))
-        if steepest == 0:
-            return move
+        newton = -g[free] / scale
         if self.hessian is not None:
             try:
-                factor = cho_factor(self.hessian[np.ix_(free, free)])
-                move[free] = -cho_solve(factor, g[free])
+                newton = -cho_solve(cho_factor(self.hessian[np.ix_(free, free)]), g[free])
             except np.linalg.LinAlgError:
                 self.hessian = None
-        if self.hessian is None:
-            move[free] = -g[free] / (self.scale or steepest / LONGEST)
-        return move * min(1.0, LONGEST / float(np.linalg.norm(move)))
+        move[free] = newton
+        return move * (LONGEST / max(float(np.linalg.norm(move)), LONGEST))
 
     def _learn_curvature(self, s: Array, y: Array) -> None:
         """Update the Hessian from a step and what it changed in the slope."""
