@@ -15,7 +15,6 @@ from scipy.sparse import csr_array
 from bbopt import seeding
 from bbopt.base import Optimizer
 from bbopt.budget import Budget
-from bbopt.errors import require
 from bbopt.lacmas import weights
 from bbopt.lacmas.coordinates import Coordinates
 from bbopt.lacmas.draws import Draws
@@ -48,7 +47,6 @@ class Distributed(Optimizer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        require("networkx", extra="swarm", needed_by=f"optimizer {self.name!r}")
         self._coordinates = Coordinates(self.space)
         self._search: Search | None = None
         self._share: int | None = None  # evaluations of each agent, the last one included
