@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from bbopt import seeding
 from bbopt.base import Optimizer
 from bbopt.budget import Budget
+from bbopt.errors import UsageError
 from bbopt.lacmas import weights
 from bbopt.lacmas.coordinates import Coordinates
 from bbopt.lacmas.draws import Draws
@@ -23,6 +24,9 @@ from bbopt.lacmas.network import Network
 from bbopt.lacmas.search import Array, Batch, Box, Ints, Search
 from bbopt.lacmas.spectrum import Spectrum, spectrum
 from bbopt.trial import Best, Outcome, Trial
+
+AGREED = 1e-6
+"""Agents are agreed when they disagree by less than so much of the box's diagonal."""
 
 logger = logging.getLogger("bbopt")
 
@@ -77,7 +81,11 @@ class Distributed(Optimizer):
         """The method itself, for the agents owned here."""
 
     def diagnostics(self) -> dict[str, float]:
-        """Disagreement (mean distance of the agents' points from their mean), rounds, traffic."""
+        """Disagreement (mean distance of the agents' points from their mean), rounds, traffic.
+
+        ``silent`` is how many living agents had no value of the point agreed on: its value is the
+        mean over the others.
+        """
         return self._scalars
 
     # --- whole rounds -------------------------------------------------------------------
@@ -126,14 +134,22 @@ class Distributed(Optimizer):
         return losses
 
     def _row(self, search: Search) -> dict[str, float]:
-        """What is reported of a round, the same on every rank."""
+        """What is reported of a round, the same on every rank.
+
+        ``value`` is the mean of what each agent has found at its own point: of one setting for all
+        only where ``agreed`` is 1.
+        """
         living = search.network.living
         losses = search.network.gather(search.losses)[living]
         evaluations = int(self._counted(search, "evaluations", search.evaluations).sum())
         finite = losses[np.isfinite(losses)]
         value = self.spec.sign * float(finite.mean()) if len(finite) else np.nan
         row = {"round": search.round_, "evaluations": evaluations, "value": value}
-        return row | self._traffic(search) | search.diagnostics()
+        traffic = self._traffic(search)
+        is_one = traffic["disagreement"] <= AGREED * np.linalg.norm(
+            search.box.high - search.box.low
+        )
+        return row | traffic | {"agreed": float(is_one)} | search.diagnostics()
 
     def _traffic(self, search: Search) -> dict[str, float]:
         network = search.network
@@ -177,7 +193,7 @@ class Distributed(Optimizer):
         if len(known) and len(silent_ones):
             silent = ", ".join(map(str, silent_ones[:10]))
             logger.warning("the value is the mean over the other agents: none came of %s", silent)
-        self._scalars = self._final_scalars(search)
+        self._scalars = self._final_scalars(search) | {"silent": len(silent_ones)}
 
     def _final_scalars(self, search: Search) -> dict[str, float]:
         ranks = {"rounds": search.round_, "ranks": search.network.n_ranks}
@@ -288,6 +304,8 @@ class Distributed(Optimizer):
             self._share = self._saved["share"]
         else:
             self._share = None if evaluations is None else evaluations // n
+            if self._share == 0:
+                raise UsageError(f"budget: {n} agents need an evaluation each, got {evaluations}")
         budget = None if self._share is None else max(self._share - 1, 0)
         network = self._network(comm)
         self._counts = {}

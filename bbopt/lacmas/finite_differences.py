@@ -88,14 +88,16 @@ def probe_points(x: Array, normals: Array) -> Array:
     room = np.minimum(np.abs(rays) * SCALES[-1], 0.5)
     centre = np.clip(x, room, 1 - room)[:, :, None, None]  # around which the longest step fits
     moves = SCALES[:, None, None] * np.array([1.0, -1.0])[:, None] * rays[:, :, None, None, :]
-    around = (centre + moves).reshape(len(rays), -1, len(x))
+    n_around = rays.shape[1] * len(SCALES) * 2  # not -1: a rank may own no agents
+    around = (centre + moves).reshape(len(rays), n_around, len(x))
     here = np.broadcast_to(x, (len(rays), 1, len(x)))
     return np.asarray(np.clip(np.concatenate([here, around], axis=1), 0.0, 1.0))
 
 
 def probe(values: Array) -> Probe:
     """What the losses at :func:`probe_points` say."""
-    f = values[:, 1:].reshape(len(values), -1, len(SCALES), 2)
+    n_directions = (values.shape[1] - 1) // (2 * len(SCALES))  # not -1: there may be no agents
+    f = values[:, 1:].reshape(len(values), n_directions, len(SCALES), 2)
     rise = f[..., 0] - f[..., 1]
     slope = rise / (2 * SCALES)
     change = np.abs(np.diff(slope, axis=2))

@@ -1,11 +1,11 @@
 """Swarms first, then descent by gossip: quasi-Newton where the objective is smooth enough.
 
-Swarms find the region in a tenth of the budget; what they then need hundreds of exchanges of whole
-swarms for, gossip on slopes does with a few vectors. Where descent has ended in a valley, fresh
-swarms look for another one, until the budget is spent or the best valley has been found again and
-again. Where values are too rough for differences, evolution strategies that share their directions
-(CCSA-DES) go on instead: at once where there is noise, with the second half of the budget where
-there are kinks and steps.
+Swarms find the region in a twentieth of the budget; what they then need hundreds of exchanges of
+whole swarms for, gossip on slopes does with a few vectors. Where descent has ended in a valley,
+fresh swarms look for another one, until the budget is spent or the best valley has been found again
+and again. Where values are too rough for differences, evolution strategies that share their
+directions (CCSA-DES) go on instead: at once where there is noise, with the second half of the
+budget where there are kinks and steps.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from bbopt.lacmas.draws import Draws
 from bbopt.lacmas.gossip import Gossip, flood
 from bbopt.lacmas.masoie import Masoie
 from bbopt.lacmas.network import Network
-from bbopt.lacmas.quasi_newton import QuasiNewton
+from bbopt.lacmas.quasi_newton import QuasiNewton, round_cost
 from bbopt.lacmas.search import Array, Batch, Box, Search
 from bbopt.lacmas.spectrum import Spectrum
 
-SWARM_SHARE = 0.1
+SWARM_SHARE = 0.05
 """The share of the budget that swarms have, each time."""
+LEAST_ROUNDS = 5
+"""They have at least what so many rounds of descent cost; where that is all there is, all of it."""
 VALLEYS_SHARE = 0.5
 """Where there are kinks, no valley is looked for after this share of the budget."""
 AGAIN = 2
@@ -161,11 +163,14 @@ class Hybrid(Search):
         return self._strategies(self.kept) if self.is_rough else None
 
     def _fresh_swarms(self) -> Masoie:
-        share = None if self.budget is None else max(int(SWARM_SHARE * self.budget), 1)
+        share = None if self.budget is None else self._share(self.budget)
         swarms = self._new_swarms(share, self.draws.fork(self.chain))
         if share is not None:
             swarms.budget = self.spent + share
         return swarms
+
+    def _share(self, budget: int) -> int:
+        return max(int(SWARM_SHARE * budget), min(budget, LEAST_ROUNDS * round_cost(self.box.d)))
 
     def _descent(self, start: Array | None) -> QuasiNewton:
         return QuasiNewton(self.network, self.box, self.draws, self.budget, self._known, start)

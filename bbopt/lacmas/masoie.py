@@ -152,6 +152,7 @@ class Masoie(Search):
         elif self.step == 0:
             self.internal_best = self.loss.min(axis=1, initial=np.inf)
             self.best = self.internal_best.copy()
+            self._stop_the_poor()
             self._start_round()
         else:
             self._end_round()
@@ -313,8 +314,12 @@ class Masoie(Search):
         """Agents whose swarm stands still, or whose budget is spent, go."""
         moving = np.abs(self.v).sum(axis=(1, 2)) >= STILL
         moving |= (self.network.degrees == 0) | (self.quiet > 0)
-        affords = self.affords((self.interval + 1) * self.settings.n_particles)
-        self.alive &= moving & affords & self.network.living[self.network.agents]
+        self.alive &= moving & self.network.living[self.network.agents]
+        self._stop_the_poor()
+
+    def _stop_the_poor(self) -> None:
+        """Those that cannot pay for a round go, too; without any it has ended."""
+        self.alive &= self.affords((self.interval + 1) * self.settings.n_particles)
         self.finished = not self.network.any(bool(self.alive.any()))
 
 

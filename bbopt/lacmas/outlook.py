@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-POINTS = 24
+POINTS = 32
 """Points along a coordinate."""
 
 

@@ -17,6 +17,7 @@ if there is one. Lengths are in units of the box's edges.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import ClassVar
 
@@ -31,6 +32,8 @@ from bbopt.lacmas.gossip import ROUNDING, Gossip, flood
 from bbopt.lacmas.network import Network
 from bbopt.lacmas.search import Array, Batch, Box, Search
 from bbopt.lacmas.spectrum import Spectrum
+
+logger = logging.getLogger("bbopt")
 
 SHARES = np.array([1, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-6])
 """The shares of a step that are tried at once, the largest first."""
@@ -288,6 +291,7 @@ class QuasiNewton(Search):
             return False
         if self.network.components.max() > 0:
             self.ending = "parted"
+            logger.warning("descent ends: the agents left are in parts that do not hear each other")
         return True
 
     def _gains(self, moves: Array, rises: Array) -> tuple[Array, float]:
@@ -357,3 +361,8 @@ class QuasiNewton(Search):
             self.hessian = self.scale * np.eye(len(s))
         hs = self.hessian @ s
         self.hessian = self.hessian + np.outer(y, y) / sy - np.outer(hs, hs) / float(s @ hs)
+
+
+def round_cost(d: int) -> int:
+    """Evaluations of an agent in a round of ``d`` coordinates."""
+    return 2 * d + 1 + len(SHARES)

@@ -185,6 +185,8 @@ def run(
     if storage is not None and study == "<lambda>":
         raise UsageError("name must be given for a study of a lambda, which has none of its own")
     by_rounds = _solves(optimizer) and _goes_by_rounds(problem, options)
+    if _solves(optimizer) and not by_rounds:
+        _refuse_goals(options)
     # what is wrong with these is said before a study is made
     earlier = [] if warm_start is None else read_warm_start(warm_start, problem.spec)
     if isinstance(optimizer, str):
@@ -311,6 +313,15 @@ def _solves(optimizer: Optimizer | str) -> bool:
     if isinstance(optimizer, Optimizer):
         return optimizer.solves
     return registry.optimizer_class(optimizer).solves
+
+
+def _refuse_goals(options: Options) -> None:
+    for name in ("target", "patience"):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"{name}: agents that are asked one by one have no common value before the end; it "
+                "needs whole rounds (evaluate_array, and nothing that rules them out)"
+            )
 
 
 def _goes_by_rounds(problem: Problem, options: Options) -> bool:

@@ -78,6 +78,10 @@ class Options:
     def n_confirm(self, spec: Spec, optimizer: Optimizer) -> int:
         """How many evaluations are held back to confirm the best few."""
         share = self.confirm
+        if optimizer.solves:  # its best is what all agents have evaluated once more
+            if share:
+                raise UsageError(f"confirm: {optimizer.name!r} confirms what it returns itself")
+            return 0
         if share is None:
             share = 0.0 if spec.deterministic is True else optimizer.confirm
         if not share or self.budget.evaluations is None:

@@ -193,11 +193,12 @@ class Rounds:
 
     def _goal(self, row: Mapping[str, float]) -> str | None:
         o = self.options
-        loss = self._note(row)
-        if o.target is not None and loss <= self.problem.spec.sign * o.target:
-            return "target"
-        if o.patience is not None and self.meter.evaluations - self._record[1] >= o.patience:
-            return "patience"
+        if row.get("agreed", True):  # else the value is of a setting for each agent
+            loss = self._note(row)
+            if o.target is not None and loss <= self.problem.spec.sign * o.target:
+                return "target"
+            if o.patience is not None and self.meter.evaluations - self._record[1] >= o.patience:
+                return "patience"
         if o.max_failures is not None and self.meter.failures > o.max_failures:
             return "max_failures"
         seconds = o.budget.seconds

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bbopt
+from bbopt.errors import UsageError
 from bbopt.testing import ScriptedLLM
 from bbopt.testing.driving import through_files
 from tests.lacmas.swarms import Costs
@@ -156,3 +157,56 @@ def test_a_dead_agent_is_told_in_the_result_and_is_no_part_of_it(caplog):
     assert result.diagnostics["living"] == 5
     assert result.diagnostics["drift"] == pytest.approx(0, abs=1e-9)  # symmetric weights
     assert not caplog.text
+
+
+def test_a_target_is_reached_only_by_what_the_agents_agree_on():
+    problem = Costs()
+    target = problem.optimum * 1.001
+    result = bbopt.run(problem, optimizer(problem), 20_000, target=target)
+    assert result.stop_reason == "target"
+    assert result.best.value <= target
+    assert result.spent.evaluations < 10_000
+    assert [row["agreed"] for row in result.rounds][:: len(result.rounds) - 1] == [0, 1]
+
+
+def test_a_target_that_each_agent_reaches_at_a_point_of_its_own_is_not_reached():
+    problem = Costs()
+    alone = bbopt.optimizer("swarm:isolated", problem.spec, seed=3)
+    target = 0.1 * problem.optimum
+    result = bbopt.run(problem, alone, 20_000, target=target)
+    assert min(row["value"] for row in result.rounds) < target
+    assert result.stop_reason != "target"
+
+
+@pytest.mark.parametrize("goal", [{"target": 0.0}, {"patience": 100}])
+def test_goals_are_refused_where_agents_are_asked_one_by_one(goal):
+    problem = Costs()
+    with pytest.raises(UsageError, match=f"{next(iter(goal))}: agents that are asked one by one"):
+        bbopt.run(problem, optimizer(problem), 2000, jobs=2, **goal)
+
+
+def test_confirming_is_refused_and_not_done_by_default():
+    problem = Costs()
+    with pytest.raises(UsageError, match="confirm: 'lacmas' confirms what it returns itself"):
+        bbopt.run(problem, optimizer(problem), 2000, confirm=0.2)
+
+
+def test_a_budget_below_one_evaluation_an_agent_is_refused():
+    problem = Costs()
+    with pytest.raises(UsageError, match="budget: 6 agents need an evaluation each, got 5"):
+        solved(problem, 5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("budget", [6, 60, 100, 200, 300, 500, 900])
+def test_small_budgets_are_kept(variant, budget):
+    problem = Costs()
+    result = solved(problem, budget, variant=variant)
+    assert result.spent.evaluations <= budget
+    assert problem.calls == result.spent.evaluations
+    assert np.isfinite(result.best.value)
+
+
+def test_agents_without_a_value_are_counted():
+    problem = Costs(broken=(1, 4))
+    assert solved(problem, 3000).diagnostics["silent"] == 2
