@@ -251,10 +251,11 @@ def spend_table(found: dict, problems: list[str], evaluations: int) -> list[str]
         cells = []
         for arm in arms:
             made = list(found[problem][arm].values())
-            mean = {
-                name: np.mean([getattr(run, name) for run in made]) if made else np.nan
-                for name in ("bytes", "disagreement", "evaluations")
-            }
+            if not made:
+                cells.append("")
+                continue
+            names = ("bytes", "disagreement", "evaluations")
+            mean = {name: np.mean([getattr(run, name) for run in made]) for name in names}
             share = mean["evaluations"] / evaluations
             cells.append(f"{mean['bytes'] / 1e6:.3g} / {mean['disagreement']:.1g} / {share:.0%}")
         lines.append(f"| {problem} | {' | '.join(cells)} |")

@@ -28,6 +28,8 @@ SWARM_SHARE = 0.05
 """The share of the budget that swarms have, each time."""
 LEAST_ROUNDS = 5
 """They have at least what so many rounds of descent cost; where that is all there is, all of it."""
+UNLIMITED_ROUNDS = 20
+"""What they have where the budget says nothing of evaluations, in such rounds."""
 VALLEYS_SHARE = 0.5
 """Where there are kinks, no valley is looked for after this share of the budget."""
 AGAIN = 2
@@ -42,7 +44,7 @@ class Hybrid(Search):
     Parameters
     ----------
     swarms : callable
-        ``(budget, draws) -> Masoie``: where a descent starts.
+        ``(evaluations, draws) -> Masoie``: where a descent starts.
     known : Spectrum
         The eigenvalues of the network's weights.
     """
@@ -55,7 +57,7 @@ class Hybrid(Search):
         box: Box,
         draws: Draws,
         budget: int | None,
-        swarms: Callable[[int | None, Draws], Masoie],
+        swarms: Callable[[int, Draws], Masoie],
         known: Spectrum,
     ) -> None:
         super().__init__(network, box, draws, budget)
@@ -163,14 +165,14 @@ class Hybrid(Search):
         return self._strategies(self.kept) if self.is_rough else None
 
     def _fresh_swarms(self) -> Masoie:
-        share = None if self.budget is None else self._share(self.budget)
+        cost = round_cost(self.box.d)
+        if self.budget is None:
+            share = UNLIMITED_ROUNDS * cost
+        else:
+            share = max(int(SWARM_SHARE * self.budget), min(self.budget, LEAST_ROUNDS * cost))
         swarms = self._new_swarms(share, self.draws.fork(self.chain))
-        if share is not None:
-            swarms.budget = self.spent + share
+        swarms.budget = self.spent + share
         return swarms
-
-    def _share(self, budget: int) -> int:
-        return max(int(SWARM_SHARE * budget), min(budget, LEAST_ROUNDS * round_cost(self.box.d)))
 
     def _descent(self, start: Array | None) -> QuasiNewton:
         return QuasiNewton(self.network, self.box, self.draws, self.budget, self._known, start)

@@ -66,7 +66,7 @@ class LacMas(Distributed):
         if self._method == "swarm":
             return self._swarms(network, box, draws, budget, guide)
 
-        def swarms(share: int | None, own: Draws) -> Masoie:
+        def swarms(share: int, own: Draws) -> Masoie:
             return self._swarms(network, box, own, share, guide)
 
         return Hybrid(network, box, draws, budget, swarms, self.known)

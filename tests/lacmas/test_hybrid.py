@@ -94,6 +94,13 @@ def test_swarms_have_their_share_each_time():
         assert (ended[number] <= start.max() + share).all()
 
 
+def test_without_a_limit_on_evaluations_swarms_still_come_to_an_end():
+    search = hybrid(None)
+    play(search, Bowls())
+    assert search.again == AGAIN
+    np.testing.assert_allclose(search.points[0], Bowls().targets.mean(axis=0), atol=1e-6)
+
+
 @pytest.mark.parametrize("batches", [1, 30, 60, 90, 140, 200])
 def test_a_restored_search_goes_on_to_the_last_bit(batches):
     whole, half = hybrid(), hybrid()
