@@ -5,7 +5,8 @@ whole swarms for, gossip on slopes does with a few vectors. Where descent has en
 fresh swarms look for another one, until the budget is spent or the best valley has been found again
 and again. Where values are too rough for differences, evolution strategies that share their
 directions (CCSA-DES) go on instead: at once where there is noise, with the second half of the
-budget where there are kinks and steps.
+budget where there are kinks and steps. Where mixing does not keep the mean (late messages, or lost
+ones in one direction alone) gossip does not converge, and swarms go on alone.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Hybrid(Search):
     def _following(self) -> Search | None:
         last = self.stage
         if isinstance(last, Masoie):
-            return self._descent(last.points)
+            return self._descent(last.points) if self.network.keeps_the_mean else None
         self._keep(last)
         if not isinstance(last, QuasiNewton) or last.ending in ("budget", "parted"):
             return None
@@ -166,7 +167,9 @@ class Hybrid(Search):
 
     def _fresh_swarms(self) -> Masoie:
         cost = round_cost(self.box.d)
-        if self.budget is None:
+        if self.budget is not None and not self.network.keeps_the_mean:
+            share = self.budget
+        elif self.budget is None:
             share = UNLIMITED_ROUNDS * cost
         else:
             share = max(int(SWARM_SHARE * self.budget), min(self.budget, LEAST_ROUNDS * cost))

@@ -186,6 +186,14 @@ class Network:
         self.count(np.empty((len(self.agents), 1)))
         return theirs
 
+    @property
+    def keeps_the_mean(self) -> bool:
+        """Whether mixing leaves the mean of symmetric weights alone: no message late or one-way."""
+        if self._links is None:
+            return True
+        faults = self._links.faults
+        return not faults.late and not (faults.one_way and faults.drop)
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
         return flag

@@ -210,3 +210,12 @@ def test_small_budgets_are_kept(variant, budget):
 def test_agents_without_a_value_are_counted():
     problem = Costs(broken=(1, 4))
     assert solved(problem, 3000).diagnostics["silent"] == 2
+
+
+@pytest.mark.parametrize("faults", ["late=0.3", "drop=0.3,one_way=true"])
+@pytest.mark.parametrize("seed", range(2))
+def test_where_gossip_would_not_converge_the_result_is_near_the_optimum(faults, seed):
+    problem = bbopt.problem("distributed/quadratic", agents=10)
+    method = bbopt.optimizer("lacmas", problem.spec, seed=seed, faults=faults)
+    result = bbopt.run(problem, method, 20_000)
+    assert result.true_value < 1.3 * problem.optimum
