@@ -302,6 +302,8 @@ class Distributed(Optimizer):
         n = self.spec.agents.n  # type: ignore[union-attr]
         if self._saved is not None:
             self._share = self._saved["share"]
+            if evaluations is not None and self._share not in (None, evaluations // n):
+                logger.warning("each agent's budget was fixed at the start: %d", self._share)
         else:
             self._share = None if evaluations is None else evaluations // n
             if self._share == 0:

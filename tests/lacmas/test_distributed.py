@@ -191,6 +191,21 @@ def test_confirming_is_refused_and_not_done_by_default():
         bbopt.run(problem, optimizer(problem), 2000, confirm=0.2)
 
 
+def test_switches_are_refused_as_a_budget_of_rounds():
+    problem = Costs()
+    with pytest.raises(UsageError, match="budget: a method that goes by whole rounds"):
+        bbopt.run(problem, optimizer(problem), "evaluations=2000,switches=3")
+
+
+def test_a_greater_budget_than_at_the_start_is_said_to_change_nothing(tmp_path, caplog):
+    problem = Costs()
+    options = {"storage": str(tmp_path / "runs.journal"), "name": "swarm"}
+    first = bbopt.run(problem, "lacmas", 1200, seed=3, **options)
+    again = bbopt.run(problem, "lacmas", 2400, seed=3, resume=True, **options)
+    assert again.best == first.best
+    assert "each agent's budget was fixed at the start: 200" in caplog.text
+
+
 def test_a_budget_below_one_evaluation_an_agent_is_refused():
     problem = Costs()
     with pytest.raises(UsageError, match="budget: 6 agents need an evaluation each, got 5"):
