@@ -114,6 +114,11 @@ class Distributed(Optimizer):
         """
         from threadpoolctl import threadpool_limits
 
+        n = self.spec.agents.n  # type: ignore[union-attr]
+        if budget.evaluations is not None and budget.evaluations < n:
+            raise UsageError(
+                f"budget: {n} agents need an evaluation each, got {budget.evaluations}"
+            )
         search = self._begin(budget.evaluations, comm)
         stop = False
         # products depend on the number of threads in their last bits, and ranks share the cores
@@ -306,8 +311,6 @@ class Distributed(Optimizer):
                 logger.warning("each agent's budget was fixed at the start: %d", self._share)
         else:
             self._share = None if evaluations is None else evaluations // n
-            if self._share == 0:
-                raise UsageError(f"budget: {n} agents need an evaluation each, got {evaluations}")
         budget = None if self._share is None else max(self._share - 1, 0)
         network = self._network(comm)
         self._counts = {}

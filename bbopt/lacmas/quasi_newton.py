@@ -120,7 +120,7 @@ class QuasiNewton(Search):
         self.n_living = int(network.living.sum())
         self.descended = self.recent = 0.0  # by how much, in this valley and since the last probe
         self.looked = False  # around, from this valley
-        self.leaps: Array = np.empty((0, d))  # out of it, to be compared
+        self.leaps: Array | None = None  # out of it, to be compared
         self.ending: str | None = None
 
     # --- the two functions ------------------------------------------------------------
@@ -170,8 +170,10 @@ class QuasiNewton(Search):
             return fd.points(self.x, self.step)
         if self.phase == "line":
             tried = self._trials()
+        elif self.leaps is None:
+            tried = self._grids()
         else:
-            tried = self._grids() if self.phase == "grids" else self.leaps
+            tried = self.leaps
         return np.concatenate([self.x[None], tried])[None]
 
     def _trials(self) -> Array:
@@ -239,17 +241,22 @@ class QuasiNewton(Search):
 
     def _after_grids(self, values: Array) -> None:
         gains, least = self._lower(values, PROFILES)
-        self.leaps = outlook.leaps(self.x, self._grids(), gains, least)
-        self.looked = not len(self.leaps)
-        self.phase = "probe" if self.looked else "leaps"
+        leaps = outlook.leaps(self.x, self._grids(), gains, least)
+        self.looked = not len(leaps)
+        if self.looked:
+            self.phase = "probe"
+        else:
+            self.phase, self.leaps = "leaps", leaps
         self._count_round()
 
     def _after_leaps(self, values: Array) -> None:
         gains, least = self._lower(values)
         best = int(np.argmax(gains))
+        leaps, self.leaps = self.leaps, None
+        assert leaps is not None, "leaps are compared after they were planned"
         self.looked = bool(gains[best] <= least)
         if not self.looked:
-            self.x, self.here = self.leaps[best], values[:, 1 + best]
+            self.x, self.here = leaps[best], values[:, 1 + best]
             self.hessian, self.scale = None, None
             self.move = np.zeros_like(self.x)
             self.failures, self.descended = 0, 0.0
