@@ -111,15 +111,18 @@ class Distributed(Optimizer):
         comm : optional
             :class:`~bbopt.running.ranks.Ranks` or an mpi4py communicator; every rank owns some
             agents.
+
+        Raises
+        ------
+        UsageError
+            If there is not one evaluation for each agent.
         """
         from threadpoolctl import threadpool_limits
 
-        n = self.spec.agents.n  # type: ignore[union-attr]
-        if budget.evaluations is not None and budget.evaluations < n:
-            raise UsageError(
-                f"budget: {n} agents need an evaluation each, got {budget.evaluations}"
-            )
-        search = self._begin(budget.evaluations, comm)
+        n, given = self.spec.agents.n, budget.evaluations  # type: ignore[union-attr]
+        if given is not None and given < n:
+            raise UsageError(f"budget: {n} agents need an evaluation each, got {given}")
+        search = self._begin(given, comm)
         stop = False
         # products depend on the number of threads in their last bits, and ranks share the cores
         with threadpool_limits(1):
@@ -151,10 +154,9 @@ class Distributed(Optimizer):
         value = self.spec.sign * float(finite.mean()) if len(finite) else np.nan
         row = {"round": search.round_, "evaluations": evaluations, "value": value}
         traffic = self._traffic(search)
-        is_one = traffic["disagreement"] <= AGREED * np.linalg.norm(
-            search.box.high - search.box.low
-        )
-        return row | traffic | {"agreed": float(is_one)} | search.diagnostics()
+        diagonal = float(np.linalg.norm(search.box.high - search.box.low))
+        agreed = {"agreed": float(traffic["disagreement"] <= AGREED * diagonal)}
+        return row | traffic | agreed | search.diagnostics()
 
     def _traffic(self, search: Search) -> dict[str, float]:
         network = search.network

@@ -184,10 +184,11 @@ def run(
     study = name or name_of(problem)
     if storage is not None and study == "<lambda>":
         raise UsageError("name must be given for a study of a lambda, which has none of its own")
-    by_rounds = _solves(optimizer) and _goes_by_rounds(problem, options)
+    solves = _solves(optimizer)
+    by_rounds = solves and _goes_by_rounds(problem, options)
     if by_rounds and options.budget.switches is not None:
         raise UsageError("budget: a method that goes by whole rounds has no switches to count")
-    if _solves(optimizer) and not by_rounds:
+    if solves and not by_rounds:
         _refuse_goals(options)
     # what is wrong with these is said before a study is made
     earlier = [] if warm_start is None else read_warm_start(warm_start, problem.spec)
