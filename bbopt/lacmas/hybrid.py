@@ -137,11 +137,11 @@ class Hybrid(Search):
 
     def _go_on(self) -> bool:
         """Start the next search, if there is one; the same on every rank."""
+        if not np.array_equal(self.network.weights, self._weights):
+            self.network.weights = self._weights  # a guide had others: gossip needs these
         last, following = self.stage, self._following()
         if following is None:
             return False
-        if not np.array_equal(self.network.weights, self._weights):
-            self.network.weights = self._weights  # a guide had others
         following.evaluations = last.evaluations.copy()
         following.round_ = last.round_
         self.stage = following
