@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.sparse import csr_array, eye_array
 
-from bbopt.lacmas import guides
+from bbopt.lacmas import central, guides
 from bbopt.lacmas.cbo import ConsensusBased
-from bbopt.lacmas.central import CentralCma
 from bbopt.lacmas.distributed import Distributed
 from bbopt.lacmas.draws import Draws
 from bbopt.lacmas.gradient_tracking import GradientTracking
@@ -86,10 +85,20 @@ class Newton(Baseline):
 
 @register_optimizer("swarm:cma")
 class Central(Baseline):
-    """CMA-ES of a centre that sees all agents' values (:mod:`bbopt.lacmas.central`): a bound."""
+    """CMA-ES of a centre that sees all agents' values (:mod:`bbopt.lacmas.central`): a bound.
+
+    Raises
+    ------
+    MissingExtra
+        If the package ``cma`` is not installed.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        central.package()  # said when it is built, not at the first ask
 
     def _new_search(self, network: Network, box: Box, draws: Draws, budget: int | None) -> Search:
-        return CentralCma(network, box, draws, budget, self._initial)
+        return central.CentralCma(network, box, draws, budget, self._initial)
 
 
 def _repeated(point: Array | None, network: Network) -> Array | None:

@@ -8,6 +8,7 @@ is sent over the network.
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,18 @@ FIRST_SIGMA = 0.3
 GROWTH = 2
 """What a restart multiplies the population by."""
 HUGE = 1e100
+
+
+def package() -> ModuleType:
+    """The package ``cma``.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not installed.
+    """
+    with quiet():
+        return require("cma", extra="bench", needed_by="optimizer 'swarm:cma'")
 
 
 class CentralCma(Search):
@@ -53,8 +66,7 @@ class CentralCma(Search):
         start: Array | None = None,
     ) -> None:
         super().__init__(network, box, draws, budget)
-        with quiet():
-            self._cma = require("cma", extra="bench", needed_by="optimizer 'swarm:cma'")
+        self._cma = package()
         self._edges = box.high - box.low
         self._dim = max(2, box.d)  # the package needs two coordinates
         self._rng = draws.common("cma")
