@@ -68,7 +68,7 @@ class Size:
 FUNCTIONS = ("f1", "f5", "f8", "f10")
 SIZES = {
     "quick": Size(6_000, ("f1", "f10"), 1, 1, particles=20),
-    "default": Size(300_000, FUNCTIONS, 5, 4),
+    "default": Size(100_000, FUNCTIONS, 5, 4),
     "full": Size(1_500_000, FUNCTIONS, 25, 8),
 }
 
