@@ -286,8 +286,8 @@ class Optimizer(ABC):
         Raises
         ------
         UsageError
-            If the state is of another format, method, seed, worker or setting, or if this
-            optimizer was used before.
+            If the state is of another format, method, seed, worker, setting or number of agents,
+            or if this optimizer was used before.
         """
         if not isinstance(state, Mapping):
             raise UsageError(f"state must be what state_dict returns, got {state!r}")
@@ -391,6 +391,7 @@ class Optimizer(ABC):
             "seed": self.seed,
             "worker": self.worker,
             "settings": settings_to_json(self.settings),
+            "agents": None if self.spec.agents is None else self.spec.agents.n,
         }
 
     def _replay_event(self, event: Sequence[Any]) -> None:

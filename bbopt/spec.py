@@ -67,9 +67,12 @@ class Agents:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n", checks.integer("agents.n", self.n, 1))
+        if not isinstance(self.edges, Iterable):
+            raise UsageError(f"agents.edges must be edges (i, j, weight), got {self.edges!r}")
         edges = []
-        for edge in self.edges:
-            if len(edge) != 3:
+        for given in self.edges:
+            edge: Any = tuple(given) if isinstance(given, Iterable) else given
+            if not isinstance(edge, tuple) or len(edge) != 3:
                 raise UsageError(f"agents.edges: an edge must be (i, j, weight), got {edge!r}")
             i, j = (checks.integer("agents.edges: an agent", e, 0, self.n - 1) for e in edge[:2])
             if i == j:

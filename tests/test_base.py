@@ -362,6 +362,7 @@ def test_a_method_with_a_state_of_its_own_says_so():
         ({"seed": 1}, "state: seed must be 0, got 1"),
         ({"worker": 1}, "state: worker must be 0, got 1"),
         ({"settings": {"stride": 2}}, "state: settings must be {'stride': 1.*, got {'stride': 2}"),
+        ({"agents": 8}, "state: agents must be None, got 8"),
     ],
 )
 def test_a_state_of_another_optimizer_is_refused(method, change, message):

@@ -92,6 +92,8 @@ def test_edges_are_turned_and_sorted_and_made_of_plain_numbers():
     [
         (0, (), "agents.n must be an integer >= 1, got 0"),
         (2, ((0, 2, 1.0),), r"agents.edges: an agent must be an integer in \[0, 1\], got 2"),
+        (2, None, r"agents.edges must be edges \(i, j, weight\), got None"),
+        (2, (0, 1), r"agents.edges: an edge must be \(i, j, weight\), got 0"),
         (2, ((0, 1),), r"agents.edges: an edge must be \(i, j, weight\), got \(0, 1\)"),
         (2, ((0, 1, math.nan),), "agents.edges: a weight must be a finite number, got nan"),
         (2, ((1, 1, 0.5),), r"agents.edges: an edge must join two agents, got \(1, 1, 0.5\)"),
