@@ -14,22 +14,19 @@ of everything: five hours).
 
 from __future__ import annotations
 
-import argparse
-import csv
 import os
 import platform
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before the first import of torch
 
 import numpy as np
+from parts import resumable
 from threadpoolctl import threadpool_limits
 
 import bbopt
@@ -37,7 +34,6 @@ from bbopt import seeding
 from bbopt.bench.statistics import Estimate, paired_difference
 from bbopt.problems.noisy_function import NoisyFunction
 
-RESULTS = Path(__file__).parent / "results"
 FUNCTIONS = {
     "branin": ("synthetic/branin", {}),
     "hartmann3": ("synthetic/hartmann3", {}),
@@ -96,7 +92,6 @@ SIZES = {
 class Run:
     """What came of it: the regret is in units of the function's standard deviation."""
 
-    cell: Cell
     regret: float
     unique: int
     switches: int
@@ -104,41 +99,25 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    chosen = parser.add_mutually_exclusive_group()
-    for name in ("quick", "full"):
-        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--arms", default=",".join((*OURS, *PEERS)), help="methods to run")
-    parser.add_argument("--seeds", type=int, help="run fewer seeds than the size has")
-    parser.add_argument("--evaluations", type=int, help="run one of the budgets of the size")
-    parser.add_argument("--fresh", action="store_true", help="compute the rows of these arms anew")
-    options = parser.parse_args()
-    size = SIZES[options.size or "default"]
-    name = "mini_gp_learned" + ("_quick" if options.size == "quick" else "")
+    options_of = resumable.parser(__doc__)
+    options_of.add_argument("--evaluations", type=int, help="run one of the budgets of the size")
+    options = options_of.parse_args()
+    size, stem = SIZES[options.size], resumable.stem("mini_gp_learned", options.size)
     cells = [
         cell
         for cell in size.cells()
-        if cell.arm in options.arms.split(",")
+        if (options.arms is None or cell.arm in options.arms.split(";"))
         and options.evaluations in (None, cell.evaluations)
         and (options.seeds is None or cell.seed < options.seeds)
     ]
-    table = options.out / f"{name}.csv"
-    runs = read(table)
-    if options.fresh:
-        runs = {cell: run for cell, run in runs.items() if cell not in set(cells)}
-    with ProcessPoolExecutor(options.jobs) as pool:
-        # by seeds: a comparison that was cut short is still one of whole seeds
-        missing = sorted((cell for cell in cells if cell not in runs), key=lambda c: c.seed)
-        for future in as_completed([pool.submit(play, cell) for cell in missing]):
-            run = future.result()
-            runs[run.cell] = run
-            write(table, runs.values())
-    report = options.out / f"{name}.md"
-    option = f" --{options.size}" if options.size else ""
-    report.write_text(summary(list(runs.values()), f"python benchmarks/mini_gp_learned.py{option}"))
-    print(report.read_text())
+    # by seeds: a comparison that was cut short is still one of whole seeds
+    cells.sort(key=lambda cell: cell.seed)
+    runs = resumable.Runs(options.out / f"{stem}.csv", Cell, Run)
+    runs.compute(cells, play, jobs=options.jobs, fresh=options.fresh)
+    command = f"python benchmarks/mini_gp_learned.py{resumable.option(options.size)}"
+    text = summary(runs, command)
+    (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 @cache
@@ -178,46 +157,15 @@ def play(cell: Cell) -> Run:
     seconds = time.perf_counter() - start
     assert best is not None
     regret = (problem.truth(best.params) - problem.optimum) / unit(cell.function)
-    return Run(cell, regret, len(unique), switches, seconds)
+    return Run(regret, len(unique), switches, seconds)
 
 
-def read(path: Path) -> dict[Cell, Run]:
-    """The rows of a table, as far as there is one."""
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    runs = {}
-    for row in rows:
-        cell = Cell(
-            int(row["evaluations"]),
-            row["function"],
-            float(row["noise"]),
-            row["arm"],
-            int(row["seed"]),
-        )
-        measured = float(row["regret"]), int(row["unique"]), int(row["switches"])
-        runs[cell] = Run(cell, *measured, float(row["seconds"]))
-    return runs
-
-
-def write(path: Path, runs) -> None:
-    """All rows, in the order of their cells."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*Cell._fields, "regret", "unique", "switches", "seconds"])
-        for run in sorted(runs, key=lambda run: run.cell):
-            row = [f"{run.regret:.6g}", run.unique, run.switches, f"{run.seconds:.2f}"]
-            writer.writerow([*run.cell, *row])
-
-
-def summary(runs: list[Run], command: str) -> str:
+def summary(runs: Mapping[Cell, Run], command: str) -> str:
     """The comparison as a page: a verdict for each of ours and each peer, then the cells."""
     cells: dict[tuple[int, str, float], dict[str, dict[int, Run]]] = {}
-    for run in sorted(runs, key=lambda run: run.cell):
-        place = cells.setdefault(run.cell[:3], {})
-        place.setdefault(run.cell.arm, {})[run.cell.seed] = run
+    for cell, run in sorted(runs.items()):
+        place = cells.setdefault(cell[:3], {})
+        place.setdefault(cell.arm, {})[cell.seed] = run
     lines = [
         "# mini-GP with learned hyper-parameters beside Optuna's and BoTorch's",
         "",

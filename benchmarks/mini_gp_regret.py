@@ -14,21 +14,17 @@ the machine, on one BLAS thread each.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import os
 import platform
-import time
 from collections import defaultdict
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import scipy
+from parts import resumable
 from parts.bandits import NATURAL, SETS, Run, bandit, play
 from threadpoolctl import threadpool_limits
 
@@ -36,7 +32,6 @@ import bbopt
 from bbopt import seeding
 from bbopt.bench.statistics import estimate, paired_difference
 
-RESULTS = Path(__file__).parent / "results"
 OURS, PLAIN = "mini-gp-ucb", "gp:ucb"
 FEWER_BATCHES = 20
 BETAS = {"2": 2.0, "schedule": None}
@@ -98,42 +93,27 @@ class Cell(NamedTuple):
     seed: int
 
 
-Runs = dict[Cell, Run]
 Arms = dict[tuple[Place, str, str], dict[int, Run]]
 """Place, beta and arm -> seed -> run."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    chosen = parser.add_mutually_exclusive_group()
-    for name in ("quick", "full"):
-        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--arms", help="only these, separated by commas")
-    parser.add_argument("--sets", help="only these, separated by commas")
-    parser.add_argument("--seeds", type=int, help="at most so many of each set")
-    parser.add_argument("--fresh", action="store_true", help="compute the chosen rows anew")
-    options = parser.parse_args()
-    size_name = options.size or "default"
-    size = SIZES[size_name]
-    stem = "mini_gp_regret" + ("" if size_name == "default" else f"_{size_name}")
+    options_of = resumable.parser(__doc__)
+    options_of.add_argument("--sets", help="only these, separated by commas")
+    options = options_of.parse_args()
+    size, stem = SIZES[options.size], resumable.stem("mini_gp_regret", options.size)
     wanted = [
         cell
         for cell in cells(size, options.seeds)
-        if (options.arms is None or cell.arm in options.arms.split(","))
+        if (options.arms is None or cell.arm in options.arms.split(";"))
         and (options.sets is None or cell.set in options.sets.split(","))
     ]
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / f"{stem}.csv"
-    runs = read(file)
-    if options.fresh:
-        for cell in wanted:
-            runs.pop(cell, None)
-    start = time.perf_counter()
-    new = compute([cell for cell in wanted if cell not in runs], size, options.jobs, runs, file)
-    spent = f"{new} runs were new and took {(time.perf_counter() - start) / 60:.1f} minutes"
-    text = page(runs, size_name, spent, options.jobs)
+    runs = resumable.Runs(options.out / f"{stem}.csv", Cell, Run)
+    spent = runs.compute(
+        wanted, run, size, jobs=options.jobs, fresh=options.fresh,
+        together=lambda cell: (cell.set, cell.noise, cell.seed),
+    )  # fmt: skip
+    text = page(runs, options.size, spent, options.jobs)
     (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
     print(text[: text.find("## Runs")])
 
@@ -150,84 +130,29 @@ def cells(size: Size, most: int | None) -> list[Cell]:
     return sorted(found, key=lambda cell: cell.seed)
 
 
-def compute(missing: list[Cell], size: Size, jobs: int, runs: Runs, file: Path) -> int:
-    """Fill ``runs`` and its file; the arms of one place and seed run in one process."""
-    write(file, runs)
-    groups = defaultdict(list)
-    for cell in missing:
-        groups[cell.set, cell.noise, cell.seed].append(cell)
-    with ProcessPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(run_all, group, size) for group in groups.values()]
-        for future in as_completed(waiting):
-            made = future.result()
-            runs |= made
-            append(file, made)
-    write(file, runs)
-    return len(missing)
-
-
-def run_all(group: list[Cell], size: Size) -> Runs:
-    """Carry out runs of one set, noise and seed, on one BLAS thread."""
-    made = {}
+def run(cell: Cell, size: Size) -> Run:
+    """Carry out one run, on one BLAS thread."""
+    problem = bandit(cell.set, cell.noise, cell.seed, size.n)
+    name, settings = (WITH_BETA | WITHOUT_BETA)[cell.arm]
+    given = dict(settings)
+    if name not in KNOWS_NOTHING:
+        given = dict(problem.told) | given
+    if cell.beta != NO_BETA:
+        given["beta"] = BETAS[cell.beta]
     with threadpool_limits(1):
-        for cell in group:
-            problem = bandit(cell.set, cell.noise, cell.seed, size.n)
-            name, settings = (WITH_BETA | WITHOUT_BETA)[cell.arm]
-            given = dict(settings)
-            if name not in KNOWS_NOTHING:
-                given = dict(problem.told) | given
-            if cell.beta != NO_BETA:
-                given["beta"] = BETAS[cell.beta]
-            made[cell] = play(problem, name, given, cell.seed, size.evaluations)
-    return made
-
-
-# --- the file of runs -----------------------------------------------------------------
-
-
-def read(file: Path) -> Runs:
-    """The rows of a file, as far as there is one."""
-    if not file.exists():
-        return {}
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    kinds = {field.name: {"int": int, "float": float}[str(field.type)] for field in fields(Run)}
-    return {
-        Cell(row["set"], row["noise"], row["beta"], row["arm"], int(row["seed"])): Run(
-            **{name: kind(row[name]) for name, kind in kinds.items()}
-        )
-        for row in rows
-    }
-
-
-def write(file: Path, runs: Mapping[Cell, Run]) -> None:
-    """All rows, in order."""
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        header = [*Cell._fields, *(field.name for field in fields(Run))]
-        csv.writer(lines, lineterminator="\n").writerow(header)
-    append(file, dict(sorted(runs.items())))
-
-
-def append(file: Path, runs: Mapping[Cell, Run]) -> None:
-    """More rows."""
-    with file.open("a", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        for cell, run in runs.items():
-            values = [f"{v:.6g}" if isinstance(v, float) else v for v in asdict(run).values()]
-            writer.writerow([*cell, *values])
+        return play(problem, name, given, cell.seed, size.evaluations)
 
 
 # --- the page -------------------------------------------------------------------------
 
 
-def page(runs: Runs, size_name: str, spent: str, jobs: int) -> str:
+def page(runs: Mapping[Cell, Run], size_name: str, spent: str, jobs: int) -> str:
     """Verdicts and tables as Markdown."""
     size, arms = SIZES[size_name], by_arm(runs)
-    option = "" if size_name == "default" else f" --{size_name}"
     lines = [
         "# Regret of mini-GP on finite sets",
         "",
-        f"`python benchmarks/mini_gp_regret.py{option}`: {size.n} candidates, "
+        f"`python benchmarks/mini_gp_regret.py{resumable.option(size_name)}`: {size.n} candidates, "
         f"{size.evaluations} evaluations; bbopt {bbopt.__version__}, numpy {np.__version__}, "
         f"scipy {scipy.__version__}, Python {platform.python_version()}, {platform.system()}, "
         f"{os.cpu_count()} cores, {jobs} processes. {len(runs)} runs; {spent}.",
@@ -246,7 +171,7 @@ def page(runs: Runs, size_name: str, spent: str, jobs: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def by_arm(runs: Runs) -> Arms:
+def by_arm(runs: Mapping[Cell, Run]) -> Arms:
     """The runs of each arm."""
     arms: Arms = defaultdict(dict)
     for cell, run in sorted(runs.items()):

@@ -14,23 +14,18 @@ last have files of their own.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import os
 import platform
-import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 import scipy
 from mini_gp_regret import draws, interval
+from parts import resumable
 from parts.bandits import NATURAL, Bandit, Noise, bandit
 from threadpoolctl import threadpool_limits
 
@@ -40,7 +35,6 @@ from bbopt.bench.statistics import paired_difference
 from bbopt.metabo import mini_gp
 from bbopt.metabo.repeats import repeats_for_cost, staleness_for_cost
 
-RESULTS = Path(__file__).parent / "results"
 AUTO = "auto"
 NOISE = {"G2": "0.3", "G6": "0.3", "S": NATURAL}
 OURS = "mini-gp-ucb"
@@ -126,58 +120,33 @@ class Run:
     unique: int
 
 
-Runs = dict[Cell, Run]
+Runs = Mapping[Cell, Run]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    chosen = parser.add_mutually_exclusive_group()
-    for name in ("quick", "full"):
-        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--arms", help="only these, separated by semicolons")
-    parser.add_argument("--fresh", action="store_true", help="compute the chosen rows anew")
-    options = parser.parse_args()
-    size_name = options.size or "default"
-    size = SIZES[size_name]
-    stem = "mini_gp_switching" + ("" if size_name == "default" else f"_{size_name}")
+    options = resumable.parser(__doc__).parse_args()
+    size, stem = SIZES[options.size], resumable.stem("mini_gp_switching", options.size)
     arms = list(ARMS) if options.arms is None else options.arms.split(";")
+    seeds = size.seeds if options.seeds is None else min(options.seeds, size.seeds)
     wanted = [
-        Cell(*combination)
-        for combination in product(size.sets, size.costs, arms, range(size.seeds))
+        Cell(name, cost, arm, seed)
+        for seed, name, cost, arm in product(range(seeds), size.sets, size.costs, arms)
     ]
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / f"{stem}.csv"
-    runs = read(file)
-    if options.fresh:
-        for cell in wanted:
-            runs.pop(cell, None)
-    start = time.perf_counter()
-    missing = [cell for cell in wanted if cell not in runs]
-    compute(missing, size, options.jobs, runs, file)
-    minutes = (time.perf_counter() - start) / 60
-    text = page(runs, size_name, f"{len(missing)} runs were new and took {minutes:.1f} minutes")
+    runs = resumable.Runs(options.out / f"{stem}.csv", Cell, Run)
+    spent = runs.compute(
+        wanted, run, size, jobs=options.jobs, fresh=options.fresh,
+        together=lambda cell: (cell.set, cell.seed),
+    )  # fmt: skip
+    text = page(runs, options.size, spent)
     (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def compute(missing: list[Cell], size: Size, jobs: int, runs: Runs, file: Path) -> None:
-    """Fill ``runs`` and its file; the arms of one set and seed run in one process."""
-    groups = defaultdict(list)
-    for cell in sorted(missing, key=lambda cell: cell.seed):
-        groups[cell.set, cell.seed].append(cell)
-    with ProcessPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(run_all, g, size) for g in groups.values()]):
-            runs |= future.result()
-            write(file, runs)
-
-
-def run_all(group: list[Cell], size: Size) -> Runs:
-    """Carry out runs of one set and seed, on one BLAS thread."""
+def run(cell: Cell, size: Size) -> Run:
+    """Carry out one run, on one BLAS thread."""
+    problem = bandit(cell.set, NOISE[cell.set], cell.seed, size.n)
     with threadpool_limits(1):
-        problem = bandit(group[0].set, NOISE[group[0].set], group[0].seed, size.n)
-        return {cell: play(problem, ARMS[cell.arm], cell, size.units) for cell in group}
+        return play(problem, ARMS[cell.arm], cell, size.units)
 
 
 def play(problem: Bandit, arm: Arm, cell: Cell, units: int) -> Run:
@@ -228,48 +197,19 @@ def from_bounds(problem: Bandit, cost: int, units: int) -> float:
     return staleness_for_cost(price, **given, prior_variance=variance, noise=noise)
 
 
-# --- the file of runs -----------------------------------------------------------------
-
-
-def read(file: Path) -> Runs:
-    """The rows of a file, as far as there is one."""
-    if not file.exists():
-        return {}
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    kinds = {field.name: {"int": int, "float": float}[str(field.type)] for field in fields(Run)}
-    return {
-        Cell(row["set"], int(row["cost"]), row["arm"], int(row["seed"])): Run(
-            **{name: kind(row[name]) for name, kind in kinds.items()}
-        )
-        for row in rows
-    }
-
-
-def write(file: Path, runs: Runs) -> None:
-    """All rows, in order."""
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow([*Cell._fields, *(field.name for field in fields(Run))])
-        for cell, run in sorted(runs.items()):
-            values = [f"{v:.6g}" if isinstance(v, float) else v for v in asdict(run).values()]
-            writer.writerow([*cell, *values])
-
-
 # --- the page -------------------------------------------------------------------------
 
 
 def page(runs: Runs, size_name: str, spent: str) -> str:
     """A table of ratios over everything, and one a set and cost."""
     size = SIZES[size_name]
-    option = "" if size_name == "default" else f" --{size_name}"
     lines = [
         "# Switch costs",
         "",
-        f"`python benchmarks/mini_gp_switching.py{option}`: {size.n} candidates, {size.units} "
-        f"units; bbopt {bbopt.__version__}, numpy {np.__version__}, scipy {scipy.__version__}, "
-        f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores. "
-        f"{len(runs)} runs; {spent}.",
+        f"`python benchmarks/mini_gp_switching.py{resumable.option(size_name)}`: {size.n} "
+        f"candidates, {size.units} units; bbopt {bbopt.__version__}, numpy {np.__version__}, "
+        f"scipy {scipy.__version__}, Python {platform.python_version()}, {platform.system()}, "
+        f"{os.cpu_count()} cores. {len(runs)} runs; {spent}.",
         "",
         "*Loss*: mean regret over the units spent, a unit of switching counted as a random "
         "candidate; with 95 % bootstrap intervals, *against auto* of the paired differences. "

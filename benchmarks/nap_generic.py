@@ -13,21 +13,18 @@ hour on two cores) and ``--full`` (30 seeds).
 
 from __future__ import annotations
 
-import argparse
-import csv
 import hashlib
 import os
 import platform
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before the first import of torch
 
 import numpy as np
+from parts import resumable
 from threadpoolctl import threadpool_limits
 
 import bbopt
@@ -35,7 +32,6 @@ from bbopt import seeding
 from bbopt.bench.statistics import Estimate, paired_difference
 from bbopt.metabo.nap.choice import GENERIC, SHIPPED
 
-RESULTS = Path(__file__).parent / "results"
 AT = (25, 50)
 FRESH = 10
 PROBLEMS = {
@@ -75,12 +71,12 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it: the loss after 25 and 50 evaluations, milliseconds of CPU an ask."""
+    """What came of it: the loss after so many evaluations, milliseconds of CPU an ask."""
 
-    cell: Cell
-    losses: tuple[float, ...]
+    loss_25: float
+    loss_50: float
     milliseconds: float
-    weights: str = ""
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -110,43 +106,26 @@ SIZES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    chosen = parser.add_mutually_exclusive_group()
-    for name in ("quick", "full"):
-        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--arms", default=",".join((OURS, *PEERS)), help="methods to run")
-    parser.add_argument("--problems", help="problems to run")
-    parser.add_argument("--seeds", type=int, help="run fewer seeds than the size has")
-    options = parser.parse_args()
-    size = SIZES[options.size or "default"]
-    name = "nap_generic" + ("_quick" if options.size == "quick" else "")
-    table = options.out / f"{name}.csv"
-    runs = {cell: run for cell, run in read(table).items() if run.weights == digest_of(cell.arm)}
-    missing = [
+    options_of = resumable.parser(__doc__)
+    options_of.add_argument("--problems", help="only these, separated by commas")
+    options = options_of.parse_args()
+    size, stem = SIZES[options.size], resumable.stem("nap_generic", options.size)
+    wanted = list(size.cells())
+    chosen = [
         cell
-        for cell in size.cells()
-        if cell not in runs
-        and cell.arm in options.arms.split(",")
+        for cell in wanted
+        if (options.arms is None or cell.arm in options.arms.split(";"))
         and (options.problems is None or cell.problem in options.problems.split(","))
         and (options.seeds is None or cell.seed < options.seeds)
     ]
-    with ProcessPoolExecutor(options.jobs) as pool:
-        for future in as_completed([pool.submit(play, cell) for cell in missing]):
-            run = future.result()
-            runs[run.cell] = run
-            write(table, runs.values())
-    option = f" --{options.size}" if options.size else ""
-    report = options.out / f"{name}.md"
-    report.write_text(
-        page(
-            list(runs.values()),
-            f"python benchmarks/nap_generic.py{option}",
-            sum(1 for _ in size.cells()),
-        )
-    )
-    print(report.read_text())
+    runs = resumable.Runs(options.out / f"{stem}.csv", Cell, Run)
+    for cell in [cell for cell, run in runs.items() if run.weights != digest_of(cell.arm)]:
+        del runs[cell]
+    runs.compute(chosen, play, jobs=options.jobs, fresh=options.fresh)
+    command = f"python benchmarks/nap_generic.py{resumable.option(options.size)}"
+    text = page(runs, command, len(wanted))
+    (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 def digest_of(arm: str) -> str:
@@ -173,7 +152,7 @@ def play(cell: Cell) -> Run:
             if i + 1 in AT:
                 losses.append(spec.sign * true_value(problem, optimizer.best, cell.seed))
     milliseconds = 1000 * seconds / max(AT)
-    return Run(cell, tuple(losses), milliseconds, digest_of(cell.arm))
+    return Run(*losses, milliseconds, digest_of(cell.arm))
 
 
 def true_value(problem: bbopt.Problem, best: bbopt.Best, seed: int) -> float:
@@ -186,49 +165,27 @@ def true_value(problem: bbopt.Problem, best: bbopt.Best, seed: int) -> float:
     return float(np.mean(values))
 
 
-def read(path: Path) -> dict[Cell, Run]:
-    """The rows of a table, as far as there is one."""
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    runs = {}
-    for row in rows:
-        cell = Cell(row["problem"], row["arm"], int(row["seed"]))
-        losses = tuple(float(row[f"loss_{n}"]) for n in AT)
-        runs[cell] = Run(cell, losses, float(row["milliseconds"]), row["weights"])
-    return runs
+def loss(run: Run, n: int) -> float:
+    """The loss of a run after n evaluations."""
+    return float(getattr(run, f"loss_{n}"))
 
 
-def write(path: Path, runs) -> None:
-    """All rows, in the order of their cells."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    with draft.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*Cell._fields, *(f"loss_{n}" for n in AT), "milliseconds", "weights"])
-        for run in sorted(runs, key=lambda run: run.cell):
-            losses = [f"{loss:.6g}" for loss in run.losses]
-            writer.writerow([*run.cell, *losses, f"{run.milliseconds:.2f}", run.weights])
-    draft.replace(path)
-
-
-def gap(ours: dict[int, Run], theirs: dict[int, Run], k: int) -> Estimate | None:
+def gap(ours: dict[int, Run], theirs: dict[int, Run], n: int) -> Estimate | None:
     """The paired difference over seeds, where there are at least two pairs."""
     seeds = sorted(ours.keys() & theirs.keys())
     if len(seeds) < 2:
         return None
-    a, b = (np.array([runs[seed].losses[k] for seed in seeds]) for runs in (ours, theirs))
+    a, b = (np.array([loss(runs[seed], n) for seed in seeds]) for runs in (ours, theirs))
     return paired_difference(a, b, seeding.stream(0, "bootstrap"))
 
 
-def page(runs: list[Run], command: str, whole: int) -> str:
+def page(runs: Mapping[Cell, Run], command: str, whole: int) -> str:
     """The verdicts, then a line a problem and budget; ``whole``: how many runs the size has."""
     found: dict[str, dict[str, dict[int, Run]]] = {}
-    for run in sorted(runs, key=lambda run: run.cell):
-        found.setdefault(run.cell.problem, {}).setdefault(run.cell.arm, {})[run.cell.seed] = run
+    for cell, run in sorted(runs.items()):
+        found.setdefault(cell.problem, {}).setdefault(cell.arm, {})[cell.seed] = run
     arms = [arm for arm in (OURS, *PEERS) if any(arm in each for each in found.values())]
-    digests = sorted({run.weights for run in runs if run.weights})
+    digests = sorted({run.weights for run in runs.values() if run.weights})
     lines = [
         "# NAP with its generic weights",
         "",
@@ -244,8 +201,8 @@ def page(runs: list[Run], command: str, whole: int) -> str:
         "|---|---|---|---|---|---|",
     ]
     for peer in arms[1:]:
-        for k, n in enumerate(AT):
-            gaps = {p: gap(each.get(OURS, {}), each.get(peer, {}), k) for p, each in found.items()}
+        for n in AT:
+            gaps = {p: gap(each.get(OURS, {}), each.get(peer, {}), n) for p, each in found.items()}
             known = {p: each for p, each in gaps.items() if each is not None}
             worse = [p for p, each in known.items() if not each.reaches_zero]
             better = sum(each.high < 0 for each in known.values())
@@ -259,7 +216,7 @@ def page(runs: list[Run], command: str, whole: int) -> str:
         spent = [run.milliseconds for each in found.values() for run in each.get(arm, {}).values()]
         times.append(f"{arm} {np.median(spent):.1f}")
     lines[-1] += ", ".join(times) + "."
-    for k, n in enumerate(AT):
+    for n in AT:
         lines += ["", f"## {n} evaluations", "", "| problem | " + " | ".join(arms) + " |"]
         lines.append("|---" * (len(arms) + 1) + "|")
         for problem in PROBLEMS:
@@ -268,8 +225,8 @@ def page(runs: list[Run], command: str, whole: int) -> str:
             row = [problem]
             for arm in arms:
                 each = found[problem].get(arm, {})
-                text = f"{np.mean([r.losses[k] for r in each.values()]):.3g}" if each else ""
-                against = gap(found[problem].get(OURS, {}), each, k) if arm != OURS else None
+                text = f"{np.mean([loss(r, n) for r in each.values()]):.3g}" if each else ""
+                against = gap(found[problem].get(OURS, {}), each, n) if arm != OURS else None
                 if against is not None:
                     text += f" [{against.mean:+.2g}: {against.low:+.2g}, {against.high:+.2g}]"
                 row.append(text + (f" ({len(each)})" if each else ""))

@@ -16,14 +16,11 @@ take any in the format of ``hpo/table``.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import glob
 import hashlib
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +29,7 @@ from typing import NamedTuple
 os.environ["OMP_NUM_THREADS"] = "1"  # before the first import of torch
 
 import numpy as np
+from parts import resumable
 from parts.nap_page import AT, Arm, page
 from parts.table_logei import TableLogEI
 
@@ -41,7 +39,6 @@ from bbopt.base import Optimizer
 from bbopt.metabo.nap.choice import SHIPPED
 from bbopt.running.table import FreeRows
 
-RESULTS = Path(__file__).parent / "results"
 DATA = Path(os.environ.get("BBOPT_DATA", Path(__file__).parents[2] / "shared/data"))
 N_INITIAL = 5
 BUDGET = max(AT)
@@ -60,6 +57,7 @@ ARMS = {
 }
 """In the order of the tables. All arms of ``nap`` are one network; ``np-ei`` is its first stage."""
 
+SEEDS = {"quick": 1, "default": 10, "full": 30}
 B_ARMS = ("random", "mini-gp-ei", *(name for name, arm in ARMS.items() if arm.is_certain))
 
 
@@ -74,12 +72,14 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it: regrets after 5, 10, 25 and 50 evaluations, milliseconds an ask (of CPU)."""
+    """What came of it: regrets after so many evaluations, milliseconds of CPU an ask."""
 
-    cell: Cell
-    regrets: tuple[float, ...]
+    regret_5: float
+    regret_10: float
+    regret_25: float
+    regret_50: float
     milliseconds: float
-    weights: str = ""
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -114,50 +114,40 @@ class Plan:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    chosen = parser.add_mutually_exclusive_group()
-    for name in ("quick", "full"):
-        chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
+    options_of = resumable.parser(__doc__)
     folder = DATA / "hpobench_xgb"
-    parser.add_argument("--tasks", default=str(folder / "task_2?.npz"), help="tables to search")
-    parser.add_argument("--earlier", default=str(folder / "task_[01]?.npz"), help="earlier ones")
-    parser.add_argument("--weights", type=Path, nargs="*", default=[], help="further weights")
-    parser.add_argument("--arms", default=",".join(ARMS), help="methods to run")
-    parser.add_argument("--seeds", type=int, help="run fewer seeds than the size has")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
-    parser.add_argument("--name", help="what the tables are called")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    options = parser.parse_args()
+    options_of.add_argument("--tasks", default=str(folder / "task_2?.npz"), help="to search")
+    options_of.add_argument("--earlier", default=str(folder / "task_[01]?.npz"), help="before them")
+    options_of.add_argument("--weights", type=Path, nargs="*", default=[], help="further weights")
+    options_of.add_argument("--name", help="what the tables are called")
+    options = options_of.parse_args()
     tasks = tuple(sorted(glob.glob(options.tasks)))
     if not tasks:
         raise SystemExit(f"no tables: --tasks {options.tasks}")
-    is_quick = options.size == "quick"
+    seeds = SEEDS[options.size] if options.seeds is None else options.seeds
     further = {f"nap: {p.stem}": Arm("nap", {}, True, str(p)) for p in options.weights}
-    named = {name: ARMS[name] for name in options.arms.split(",")} | further
-    if is_quick:
+    arms = ARMS | further
+    if options.size == "quick":
         tasks = tasks[:2]
-        named = {name: arm for name, arm in named.items() if not name.startswith(("bo", "op"))}
-    seeds = options.seeds or {"quick": 1, "full": 30}.get(options.size, 10)
-    plan = Plan(tasks, options.earlier, seeds, named)
-    name = options.name or "nap_hpo" + "_quick" * is_quick
-    table = options.out / f"{name}.csv"
-    runs = {
-        cell: run
-        for cell, run in read(table).items()
-        if cell.arm not in named or run.weights == digest(named[cell.arm])
-    }
-    missing = [cell for cell in plan.cells() if cell not in runs]
-    with ProcessPoolExecutor(options.jobs) as pool:
-        for future in as_completed([pool.submit(play, cell, plan) for cell in missing]):
-            run = future.result()
-            runs[run.cell] = run
-            write(table, runs.values())
-    command = "python benchmarks/nap_hpo.py" + (f" --{options.size}" if options.size else "")
-    order = [*ARMS, *sorted({cell.arm for cell in runs} - set(ARMS))]
-    report = options.out / f"{name}.md"
-    whole = sum(1 for _ in Plan(tasks, options.earlier, seeds, ARMS | further).cells())
-    report.write_text(page(list(runs.values()), order, command, whole))
-    print(report.read_text())
+        arms = {name: arm for name, arm in arms.items() if not name.startswith(("bo", "op"))}
+    plan = Plan(tasks, options.earlier, seeds, arms)
+    chosen = list(arms) if options.arms is None else options.arms.split(";")
+    stem = options.name or resumable.stem("nap_hpo", options.size)
+    runs = resumable.Runs(options.out / f"{stem}.csv", Cell, Run)
+    for cell in [
+        c for c, run in runs.items() if c.arm in arms and run.weights != digest(arms[c.arm])
+    ]:
+        del runs[cell]
+    wanted = list(plan.cells())
+    runs.compute(
+        [cell for cell in wanted if cell.arm in chosen],
+        play, plan, jobs=options.jobs, fresh=options.fresh,
+    )  # fmt: skip
+    command = f"python benchmarks/nap_hpo.py{resumable.option(options.size)}"
+    order = [*arms, *sorted({cell.arm for cell in runs} - set(arms))]
+    text = page(runs, order, command, len(wanted))
+    (options.out / f"{stem}.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 def digest(arm: Arm) -> str:
@@ -201,8 +191,8 @@ def play(cell: Cell, plan: Plan) -> Run:
     values = np.array([problem.truth(params) for params in spec.candidates]) * spec.sign
     best = np.minimum.accumulate(np.array(losses) * spec.sign)
     regret = (best - values.min()) / np.ptp(values)
-    regrets = tuple(float(regret[n - 1]) for n in AT)
-    return Run(cell, regrets, 1000 * seconds / n_asks, digest(arm))
+    regrets = (float(regret[n - 1]) for n in AT)
+    return Run(*regrets, 1000 * seconds / n_asks, digest(arm))
 
 
 def build(arm: Arm, spec: bbopt.Spec, seed: int, earlier: str) -> Optimizer:
@@ -215,33 +205,6 @@ def build(arm: Arm, spec: bbopt.Spec, seed: int, earlier: str) -> Optimizer:
     if arm.weights:
         settings["weights"] = arm.weights
     return bbopt.optimizer(arm.optimizer, spec, seed=seed, **settings)
-
-
-def read(path: Path) -> dict[Cell, Run]:
-    """The rows of a table, as far as there is one."""
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    runs = {}
-    for row in rows:
-        cell = Cell(row["protocol"], row["arm"], row["task"], int(row["seed"]))
-        regrets = tuple(float(row[f"regret_{n}"]) for n in AT)
-        runs[cell] = Run(cell, regrets, float(row["milliseconds"]), row["weights"])
-    return runs
-
-
-def write(path: Path, runs) -> None:
-    """All rows, in the order of their cells."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    with draft.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*Cell._fields, *(f"regret_{n}" for n in AT), "milliseconds", "weights"])
-        for run in sorted(runs, key=lambda run: run.cell):
-            regrets = [f"{regret:.6g}" for regret in run.regrets]
-            writer.writerow([*run.cell, *regrets, f"{run.milliseconds:.2f}", run.weights])
-    draft.replace(path)
 
 
 if __name__ == "__main__":

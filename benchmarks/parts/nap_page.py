@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,9 +42,9 @@ class Arm:
     weights: str = ""
 
 
-def page(runs: list[Any], arms: list[str], command: str, whole: int) -> str:
+def page(runs: Mapping[Any, Any], arms: list[str], command: str, whole: int) -> str:
     """All of it as Markdown; ``whole``: how many runs the size has."""
-    digests = sorted({f"{run.weights}" for run in runs if run.weights})
+    digests = sorted({run.weights for run in runs.values() if run.weights})
     lines = [
         "# NAP on tables of hyperparameters",
         "",
@@ -62,7 +63,7 @@ def page(runs: list[Any], arms: list[str], command: str, whole: int) -> str:
         ("A", "Protocol A: five random rows first, the same for all"),
         ("B", "Protocol B: no initial rows"),
     ):
-        found = Results([run for run in runs if run.cell.protocol == protocol], arms)
+        found = Results({c: run for c, run in runs.items() if c.protocol == protocol}, arms)
         if found.arms:
             lines += ["", f"## {title}", "", *found.table(), "", *found.differences("nap")]
             if protocol == "A":
@@ -75,17 +76,17 @@ class Results:
 
     Parameters
     ----------
-    runs : list of Run
+    runs : mapping of Cell -> Run
         Of the protocol.
     arms : list of str
         In the order in which they are shown.
     """
 
-    def __init__(self, runs: list[Any], arms: list[str]) -> None:
+    def __init__(self, runs: Mapping[Any, Any], arms: list[str]) -> None:
         self._runs: dict[str, dict[str, dict[int, Any]]] = {}
-        for run in runs:
-            tasks = self._runs.setdefault(run.cell.arm, {})
-            tasks.setdefault(run.cell.task, {})[run.cell.seed] = run
+        for cell, run in runs.items():
+            tasks = self._runs.setdefault(cell.arm, {})
+            tasks.setdefault(cell.task, {})[cell.seed] = run
         self.arms = [arm for arm in arms if arm in self._runs]
         self.tasks = sorted({task for tasks in self._runs.values() for task in tasks})
 
@@ -94,12 +95,11 @@ class Results:
 
         Only seeds count that the arm ``beside`` was run with, too.
         """
-        k = AT.index(n)
         found = []
         for task in self.tasks:
             runs = self._runs[arm].get(task, {})
             seeds = sorted(runs.keys() & self._runs[beside or arm].get(task, {}).keys())
-            values = np.array([runs[seed].regrets[k] for seed in seeds])
+            values = np.array([regret(runs[seed], n) for seed in seeds])
             values = np.log10(np.maximum(values, FLOOR)) if log else values
             found.append(values.mean() if len(values) else np.nan)
         return np.array(found)
@@ -184,7 +184,6 @@ class Results:
         return lines
 
     def _ranks(self, n: int) -> dict[str, float]:
-        k = AT.index(n)
         places = sorted(
             {
                 (task, seed)
@@ -197,18 +196,23 @@ class Results:
         for j, arm in enumerate(self.arms):
             for i, (task, seed) in enumerate(places):
                 run = self._runs[arm].get(task, {}).get(seed)
-                losses[i, j] = np.nan if run is None else run.regrets[k]
+                losses[i, j] = np.nan if run is None else regret(run, n)
         means = np.nanmean(ranks(losses), axis=0)
         return dict(zip(self.arms, means.tolist(), strict=True))
 
     def _win_tie_loss(self, ours: str, arm: str, n: int) -> tuple[int, int, int]:
-        k, counts = AT.index(n), [0, 0, 0]
+        counts = [0, 0, 0]
         for task in self.tasks:
             a, b = self._runs[ours].get(task, {}), self._runs[arm].get(task, {})
             for seed in a.keys() & b.keys():
-                gap = a[seed].regrets[k] - b[seed].regrets[k]
+                gap = regret(a[seed], n) - regret(b[seed], n)
                 counts[1 + int(np.sign(gap))] += 1
         return counts[0], counts[1], counts[2]
+
+
+def regret(run: Any, n: int) -> float:
+    """The regret of a run after n evaluations."""
+    return float(getattr(run, f"regret_{n}"))
 
 
 def _short(found: Estimate, sign: str = "") -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -34,6 +34,11 @@ def stem(name: str, size: str) -> str:
     return name if size == "default" else f"{name}_{size}"
 
 
+def option(size: str) -> str:
+    """What chooses a size on the command line, after a space."""
+    return "" if size == "default" else f" --{size}"
+
+
 class Runs(dict[Any, Any]):
     """Cell -> run, in memory and in a CSV file.
 
@@ -42,46 +47,67 @@ class Runs(dict[Any, Any]):
     file : Path
         Read where it exists.
     cell : type
-        A NamedTuple of texts that ends with the seed.
+        A NamedTuple of texts and numbers.
     run : type
-        A dataclass of floats.
-    order : callable
-        Sort key of the rows.
+        A dataclass of texts and numbers.
+    order : callable, optional
+        Sort key of the rows; None: that of the cells.
     """
 
-    def __init__(self, file: Path, cell: Any, run: Any, order: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, file: Path, cell: Any, run: Any, order: Callable[[Any], Any] | None = None
+    ) -> None:
         super().__init__()
-        self._file, self._cell, self._order = file, cell, order
-        self._names = [field.name for field in fields(run)]
+        self._file, self._order = file, order
+        kinds = get_type_hints(cell), get_type_hints(run)
+        self._header = [*cell._fields, *(field.name for field in fields(run))]
         if file.exists():
             with file.open(newline="", encoding="utf-8") as lines:
                 for row in csv.DictReader(lines):
-                    key = [row[name] for name in cell._fields]
-                    known = {name: float(row[name]) for name in self._names}
-                    self[cell(*key[:-1], int(key[-1]))] = run(**known)
+                    key, known = (
+                        {name: kind(row[name]) for name, kind in each.items()} for each in kinds
+                    )
+                    self[cell(**key)] = run(**known)
 
     def compute(
-        self, wanted: Sequence[Any], work: Callable[..., Any], *given: Any, jobs: int, fresh: bool
+        self,
+        wanted: Iterable[Any],
+        work: Callable[..., Any],
+        *given: Any,
+        jobs: int,
+        fresh: bool = False,
+        together: Callable[[Any], Hashable] = lambda cell: cell,
     ) -> str:
-        """Carry out ``work(cell, *given)`` for the missing ones, and say what that took."""
+        """Carry out ``work(cell, *given)`` for the missing ones, and say what that took.
+
+        Cells for which ``together`` says the same are carried out one after the other.
+        """
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            for cell in wanted:
-                self.pop(cell, None)
         start = time.perf_counter()
-        missing = [cell for cell in wanted if cell not in self]
+        missing = [cell for cell in wanted if fresh or cell not in self]
+        for cell in missing:
+            self.pop(cell, None)
+        groups: dict[Hashable, list[Any]] = {}
+        for cell in missing:
+            groups.setdefault(together(cell), []).append(cell)
         with ProcessPoolExecutor(jobs) as pool:
-            waiting = {pool.submit(work, cell, *given): cell for cell in missing}
+            waiting = [pool.submit(_each, work, group, given) for group in groups.values()]
             for future in as_completed(waiting):
-                self[waiting[future]] = future.result()
+                self.update(future.result())
                 self._write()
         minutes = (time.perf_counter() - start) / 60
         return f"{len(missing)} runs were new and took {minutes:.1f} minutes"
 
     def _write(self) -> None:
-        with self._file.open("w", newline="", encoding="utf-8") as lines:
+        draft = self._file.with_suffix(".draft")
+        with draft.open("w", newline="", encoding="utf-8") as lines:
             writer = csv.writer(lines, lineterminator="\n")
-            writer.writerow([*self._cell._fields, *self._names])
+            writer.writerow(self._header)
             for cell in sorted(self, key=self._order):
-                run = self[cell]
-                writer.writerow([*cell, *(f"{getattr(run, name):.8g}" for name in self._names)])
+                values = [*cell, *vars(self[cell]).values()]
+                writer.writerow([f"{v:.8g}" if isinstance(v, float) else v for v in values])
+        draft.replace(self._file)  # a run that is killed here leaves the old file
+
+
+def _each(work: Callable[..., Any], cells: Sequence[Any], given: Sequence[Any]) -> dict[Any, Any]:
+    return {cell: work(cell, *given) for cell in cells}
