@@ -161,9 +161,9 @@ class Distributed(Optimizer):
     def _traffic(self, search: Search) -> dict[str, float]:
         network = search.network
         points = network.gather(search.points)[network.living]
-        distance = np.linalg.norm(points - points.mean(axis=0), axis=1)
+        distance = np.linalg.norm(points - _mean(points), axis=1)
         return {
-            "disagreement": float(distance.mean()),
+            "disagreement": float(_mean(distance)),
             "bytes_per_agent": float(self._counted(search, "bytes", network.bytes_sent).mean()),
             "messages": int(self._counted(search, "messages", network.messages).sum()),
         }
@@ -184,7 +184,7 @@ class Distributed(Optimizer):
 
     def _final_batch(self, search: Search) -> Batch:
         network = search.network
-        point = network.gather(search.points)[network.living].mean(axis=0)
+        point = _mean(network.gather(search.points)[network.living])
         places = np.flatnonzero(network.living[network.agents])
         return Batch(places, np.broadcast_to(point, (len(places), 1, len(point))))
 
@@ -196,6 +196,8 @@ class Distributed(Optimizer):
             point = network.gather(search.points)[network.living].mean(axis=0)
             params = self._coordinates.to_params(point)
             self._agreed = Best(params, float(known.mean()), None, 1)
+        if not len(living):
+            logger.warning("no agent is left")
         silent_ones = np.flatnonzero(network.living & ~np.isfinite(losses))
         if len(known) and len(silent_ones):
             silent = ", ".join(map(str, silent_ones[:10]))
@@ -368,3 +370,8 @@ class Distributed(Optimizer):
         if state["agreed"] is not None:
             self._agreed = Best(**state["agreed"])
         self._scalars = dict(state["scalars"])
+
+
+def _mean(rows: Array) -> Array:
+    """The mean of rows, or of numbers; NaN if there is none."""
+    return rows.mean(axis=0) if len(rows) else np.full(rows.shape[1:], np.nan)

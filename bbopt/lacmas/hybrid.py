@@ -140,7 +140,7 @@ class Hybrid(Search):
         if not np.array_equal(self.network.weights, self._weights):
             self.network.weights = self._weights  # a guide had others: gossip needs these
         last, following = self.stage, self._following()
-        if following is None:
+        if following is None or not self.network.living.any():
             return False
         following.evaluations = last.evaluations.copy()
         following.round_ = last.round_

@@ -110,7 +110,7 @@ class Masoie(Search):
         self.best: Array = np.full(a, np.inf)
         self.misses: Ints = np.zeros(a, dtype=np.int64)
         self.interval: Ints = np.full(a, settings.interval)
-        self.alive = self.affords(p)
+        self.alive = self.affords(p) & network.living[network.agents]
         self.d, self.c = guide.start()
         self.centre: Array = self.x.mean(axis=1)
         self.spread: Array = np.zeros(a)  # divergence after internal learning

@@ -45,6 +45,7 @@ class LacMas(Distributed):
         self._guide = self.settings.guide or chosen["guide"]
         self._d_range = chosen["d_range"]
         self._adviser: guides.Guide | None = None
+        self._planned = faults.parse(self.settings.faults or None, self.seed)
 
     @property
     def _rule(self) -> str:
@@ -52,7 +53,7 @@ class LacMas(Distributed):
 
     @property
     def _faults(self) -> faults.Faults | None:
-        return faults.parse(self.settings.faults or None, self.seed)
+        return self._planned
 
     @property
     def usage(self) -> Usage:

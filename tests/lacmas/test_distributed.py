@@ -159,6 +159,34 @@ def test_a_dead_agent_is_told_in_the_result_and_is_no_part_of_it(caplog):
     assert not caplog.text
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_search_ends_with_its_last_agent(variant, caplog):
+    problem = Costs()
+    faults = "kill=" + "+".join(f"{agent}@{2 + agent}" for agent in range(6))
+    solved(problem, 30_000, variant=variant, faults=faults)
+    assert problem.calls < 6_000
+    assert "no agent is left" in caplog.text
+
+
+def test_the_dead_evaluate_nothing_in_searches_that_begin_after_them(monkeypatch):
+    problem, asked = Costs(), []
+    evaluate = Costs.evaluate_array
+    monkeypatch.setattr(
+        Costs,
+        "evaluate_array",
+        lambda self, x, agent, rng: asked.append(agent) or evaluate(self, x, agent, rng),
+    )
+    result = solved(problem, 30_000, faults="kill=0@2")
+    assert result.diagnostics["stage"] > 3  # swarms that began again among them
+    last = {agent: len(asked) - asked[::-1].index(agent) for agent in range(6)}
+    assert last[0] < 0.1 * min(last[agent] for agent in range(1, 6))
+
+
+def test_faults_that_cannot_be_are_refused_when_the_method_is_built():
+    with pytest.raises(UsageError, match="faults: kill: a round must be an integer >= 1"):
+        optimizer(Costs(), faults="kill=2@0")
+
+
 def test_a_target_is_reached_only_by_what_the_agents_agree_on():
     problem = Costs()
     target = problem.optimum * 1.001
