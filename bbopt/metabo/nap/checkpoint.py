@@ -1,8 +1,10 @@
-"""Where a training stands, on disk: weights, moments of the optimizer, the step."""
+"""Where a training stands, on disk: weights, moments of the optimizers, the step."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +22,18 @@ else:
     except ModuleNotFoundError:  # the model's constructor says what to install
         torch = None
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What Adam keeps of each parameter."""
 
-
-def write_checkpoint(path: Path, model: Model, optimizer: Any, state: dict[str, Any]) -> None:
+def write_checkpoint(
+    path: Path, model: Model, optimizers: Sequence[Any], state: dict[str, Any]
+) -> None:
     """Write everything that the next step depends on; ``state`` holds JSON values."""
     from safetensors.numpy import save_file
 
     arrays = {f"model.{name}": array for name, array in model.arrays().items()}
-    for i, kept in optimizer.state_dict()["state"].items():
-        for name in MOMENTS:
-            arrays[f"optimizer.{i}.{name}"] = kept[name].numpy()
+    for k, optimizer in enumerate(optimizers):
+        for i, kept in optimizer.state_dict()["state"].items():
+            for name, tensor in kept.items():
+                arrays[f"optimizer.{k}.{i}.{name}"] = tensor.numpy()
     draft = path.with_name(path.name + ".draft")
     save_file(
         {name: np.array(array, order="C") for name, array in arrays.items()},
@@ -61,17 +63,17 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         raise UsageError(f"{path}: is no checkpoint: {str(error).partition(chr(10))[0]}") from None
 
 
-def restore(arrays: dict[str, Array], model: Model, optimizer: Any) -> None:
+def restore(arrays: dict[str, Array], model: Model, optimizers: Sequence[Any]) -> None:
     """Set the weights and the moments to those of a checkpoint."""
-    parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}}
+    weights: dict[str, Array] = {}
+    moments: list[dict[int, Any]] = [defaultdict(dict) for _ in optimizers]
     for name, array in arrays.items():
         kind, _, rest = name.partition(".")
-        parts[kind][rest] = array
-    model.take(parts["model"])
-    state = optimizer.state_dict()
-    numbers = {int(name.partition(".")[0]) for name in parts["optimizer"]}
-    state["state"] = {
-        i: {name: torch.from_numpy(parts["optimizer"][f"{i}.{name}"].copy()) for name in MOMENTS}
-        for i in numbers
-    }
-    optimizer.load_state_dict(state)
+        if kind == "model":
+            weights[rest] = array
+        else:
+            k, i, moment = rest.split(".")
+            moments[int(k)][int(i)][moment] = torch.from_numpy(array.copy())
+    model.take(weights)
+    for optimizer, kept in zip(optimizers, moments, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": dict(kept)})

@@ -62,7 +62,8 @@ class Reinforcement:
         if not joint:
             parameters = {k: v for k, v in parameters.items() if k.startswith("acquisition")}
         self.parameters = list(parameters.values())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=JOINT_RATE if joint else RATE)
+        adam = torch.optim.Adam(self.parameters, lr=JOINT_RATE if joint else RATE)
+        self.optimizers = (adam,)
 
     def step(self, i: int) -> float:
         """Play and learn once; the mean regret at the end of the plays, by the median's."""
@@ -82,10 +83,11 @@ class Reinforcement:
                 loss = sum(self._loss(moments[t], worth[:, t]) for t in part) / len(part)
                 if self.joint:
                     loss = loss + self._likelihood_loss(rng) / len(moments)
-                self.optimizer.zero_grad(set_to_none=True)
+                (adam,) = self.optimizers
+                adam.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.parameters, 0.5)
-                self.optimizer.step()
+                adam.step()
         return float(rho[:, -1].mean())
 
     def _loss(self, moment: Moment, worth: Tensor) -> Tensor:

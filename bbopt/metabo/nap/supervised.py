@@ -9,6 +9,7 @@ import numpy as np
 
 from bbopt.metabo.nap.batches import Batch, Source
 from bbopt.metabo.nap.model import Model
+from bbopt.metabo.nap.muon import Muon
 
 if TYPE_CHECKING:  # torch is optional: mypy need not find it
     torch: Any
@@ -24,7 +25,11 @@ CANDIDATES = 56
 LONGEST = 50
 """Rows of the longest history."""
 
-RATE = 1.5e-3
+RATE, MATRIX_RATE = 8e-3, 2e-2
+"""Of Adam, and of Muon for the matrices of the blocks."""
+
+MOMENTUM = 0.95
+DECAY = 0.01
 WARM_UP = 200
 CLIP = 1.0
 
@@ -49,7 +54,13 @@ class Supervised:
 
     def __init__(self, model: Model, source: Source, steps: int, seed: int) -> None:
         self.model, self.source, self.steps, self.seed = model, source, steps, seed
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-4)
+        matrices = [p for name, p in model.tensors.items() if is_matrix_of_block(name)]
+        others = [p for name, p in model.tensors.items() if not is_matrix_of_block(name)]
+        self.optimizers = (
+            Muon(matrices, MATRIX_RATE, MOMENTUM, DECAY),
+            torch.optim.AdamW(others, lr=RATE, weight_decay=DECAY),
+        )
+        self._rates = (MATRIX_RATE, RATE)
 
     def step(self, i: int) -> float:
         """Take step i; the loss in nats a candidate."""
@@ -57,14 +68,21 @@ class Supervised:
         n = 0 if rng.random() < 0.04 else int(rng.integers(1, LONGEST + 1))
         bound = self.model.architecture.bound
         batch = self.source.batch(rng, BATCH, n, CANDIDATES, bound)
-        for group in self.optimizer.param_groups:
-            group["lr"] = RATE * _schedule(i, self.steps)
         loss = negative_log_likelihood(self.model, batch)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-        self.optimizer.step()
+        for optimizer, rate in zip(self.optimizers, self._rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _schedule(i, self.steps)
+            optimizer.step()
         return float(loss.detach())
+
+
+def is_matrix_of_block(name: str) -> bool:
+    """Whether Muon trains a tensor: what multiplies tokens within the blocks."""
+    kinds = ("query_weight", "store_weight", "merge_weight", "expand_weight", "contract_weight")
+    return name.startswith("block") and name.endswith(kinds)
 
 
 def negative_log_likelihood(model: Model, batch: Batch) -> Tensor:

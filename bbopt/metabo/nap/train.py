@@ -206,7 +206,7 @@ def train(
         trainer = _trainer(stage, steps, model, lesson.source, plan.seed)
         first = 0
         if resume and stage == state["stage"]:
-            restore(arrays, model, trainer.optimizer)
+            restore(arrays, model, trainer.optimizers)
             first = state["step"]
         for i in range(first, steps):
             measures = {"loss": trainer.step(i)}
@@ -225,7 +225,7 @@ def train(
                 write_checkpoint(
                     out.with_suffix(".checkpoint"),
                     model,
-                    trainer.optimizer,
+                    trainer.optimizers,
                     {**where, "validation": dict(metadata.validation)},
                 )
             watch(Progress(stage, i + 1, steps, measures))
