@@ -23,7 +23,6 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from bbopt import seeding
-from bbopt.lacmas.weights import self_entries
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -106,7 +105,7 @@ def stable_mass(weights: csr_array, s: float, k: int) -> Array:
     min(1 - a_ii, 0.97 · 2 (1 + s/2)/((1 + κ)(1 - λ'))), λ' the least eigenvalue without
     self-weights.
     """
-    away: Array = 1 - weights.data[self_entries(weights)]
+    away: Array = 1 - weights.diagonal()
     return stable_share(spectrum(weights), s, k) * away
 
 

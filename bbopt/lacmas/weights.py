@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from bbopt import checks
 from bbopt.errors import UsageError
 from bbopt.lacmas import topology
+from bbopt.lacmas.spectrum import spectrum
 from bbopt.lacmas.topology import Graph
 from bbopt.spec import Agents
 
@@ -83,8 +84,6 @@ def best_constant(graph: Graph) -> csr_array:
     not. Needs the whole graph. Source: Xiao and Boyd (2004), *Fast linear iterations for
     distributed averaging*, equation 21.
     """
-    from bbopt.lacmas.spectrum import spectrum
-
     if graph.n == 1:
         return max_degree(graph)
     # I - L/(1 + d_max) has the eigenvalues 1 - μ/(1 + d_max)

@@ -6,25 +6,19 @@ the pending results are in, and where a criterion is largest.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.stats import qmc
 
 from bbopt.metabo.criteria import Criterion
-from bbopt.metabo.encoding import Encoding, Field
+from bbopt.metabo.encoding import Encoding
 from bbopt.metabo.posterior import Posterior
 from bbopt.metabo.thompson import Path
-from bbopt.space import Array, Categorical, Params, Space
-from bbopt.spec import Spec, Table
-
-LARGEST_TABLE = 10_000
-"""Spaces without continuous parameters and with at most so many points are enumerated."""
+from bbopt.space import Array, Params
 
 Score: TypeAlias = Criterion | Path
 """What is maximised."""
@@ -137,20 +131,6 @@ class Domain(ABC):
         """The largest posterior mean: of a table, or over the points evaluated in a box."""
 
 
-def domain_of(spec: Spec) -> Domain:
-    """The table of a spec that has candidates or few enough points, else its box."""
-    from bbopt.metabo.box import Box
-    from bbopt.metabo.finite import Finite
-
-    encoding = Encoding(spec.space)
-    if spec.candidates is not None:
-        return Finite(spec.candidates, encoding)
-    sizes = [n_values(field) for field in encoding.fields]
-    if math.prod(sizes) <= LARGEST_TABLE:
-        return Finite(_all_points(spec.space), encoding)
-    return Box(encoding)
-
-
 def sobol(n: int, d: int, rng: np.random.Generator | int) -> Array:
     """The first ``n`` points of a scrambled Sobol' sequence in ``d`` dimensions, ``(n, d)``."""
     if not d:
@@ -158,30 +138,3 @@ def sobol(n: int, d: int, rng: np.random.Generator | int) -> Array:
     engine = qmc.Sobol(d, rng=rng)
     points: Array = engine.random_base2(max(n - 1, 0).bit_length())[:n]
     return points
-
-
-def n_values(field: Field) -> float:
-    """How many values a parameter can take; infinite where it is continuous."""
-    dimension: Any = field.dimension
-    if field.is_categorical:
-        return float(dimension.width)
-    if field.is_continuous:
-        return math.inf
-    return float(round((dimension.high - dimension.low) / (dimension.step or 1)) + 1)
-
-
-def _all_points(space: Space) -> Table:
-    values = [_values(dimension) for dimension in space.values()]
-    rows = list(product(*values))
-    return Table(space, {name: [row[j] for row in rows] for j, name in enumerate(space)})
-
-
-def _values(dimension: Any) -> Sequence[Any]:
-    if isinstance(dimension, Categorical):
-        return dimension.choices
-    if dimension.low == dimension.high:
-        return [dimension.low]
-    if dimension.kind == "int":
-        return range(dimension.low, dimension.high + 1, dimension.step)
-    n = round((dimension.high - dimension.low) / dimension.step) + 1
-    return list(dimension.decode(((np.arange(n) + 0.5) / n)[:, None]))

@@ -7,6 +7,7 @@ are one point.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,16 @@ class Field:
     def is_categorical(self) -> bool:
         """Whether its columns are one-hot."""
         return isinstance(self.dimension, Categorical)
+
+    @property
+    def n_values(self) -> float:
+        """How many values the parameter can take; infinite where it is continuous."""
+        dimension: Any = self.dimension
+        if self.is_categorical:
+            return float(dimension.width)
+        if self.is_continuous:
+            return math.inf
+        return float(round((dimension.high - dimension.low) / (dimension.step or 1)) + 1)
 
 
 class Encoding:

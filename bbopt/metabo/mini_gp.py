@@ -26,7 +26,8 @@ from bbopt.budget import Budget
 from bbopt.errors import UsageError
 from bbopt.metabo.confidence import finite_beta, growing_beta
 from bbopt.metabo.criteria import UCB, LogEI, Uncertainty
-from bbopt.metabo.domain import Pending, Place, Preference, Score, domain_of
+from bbopt.metabo.domain import Pending, Place, Preference, Score
+from bbopt.metabo.domain_of import domain_of
 from bbopt.metabo.repeats import (
     ROUNDINGS,
     free_staleness,

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from bbopt import seeding
 from bbopt.base import Optimizer
 from bbopt.budget import Budget
-from bbopt.metabo.domain import Place, domain_of
+from bbopt.metabo.domain import Place
+from bbopt.metabo.domain_of import domain_of
 from bbopt.metabo.encoding import Field
 from bbopt.metabo.nap.candidates import distinct, perturbed, proposed
 from bbopt.space import Array

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bbopt.metabo import RBF, Matern52, Posterior
 from bbopt.metabo.box import Box, evaluated, with_pending
 from bbopt.metabo.criteria import UCB, LogEI, Uncertainty
-from bbopt.metabo.domain import Pending, Place, Preference, domain_of
+from bbopt.metabo.domain import Pending, Place, Preference
+from bbopt.metabo.domain_of import domain_of
 from bbopt.metabo.encoding import Encoding
 from bbopt.metabo.thompson import Path
 from bbopt.space import Categorical, Float, Int, Space

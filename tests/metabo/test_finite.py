@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bbopt.metabo import RBF, Matern52, Posterior
 from bbopt.metabo.criteria import UCB, LogEI, Uncertainty
-from bbopt.metabo.domain import Pending, Preference, domain_of
+from bbopt.metabo.domain import Pending, Preference
+from bbopt.metabo.domain_of import domain_of
 from bbopt.metabo.finite import Finite
 from bbopt.metabo.thompson import Path
 from bbopt.space import Categorical, Float, Int, Space

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from bbopt.metabo.domain import n_values, sobol
+from bbopt.metabo.domain import sobol
 from bbopt.metabo.encoding import Encoding, Field
 from bbopt.space import Array
 
@@ -81,7 +81,7 @@ def perturbed(
             width = field.dimension.width
             X[rows, field.columns] = np.eye(width)[rng.integers(width, size=k)]
         else:
-            steps = np.maximum(radius[rows], 1.0 / n_values(field)) * rng.standard_normal(k)
+            steps = np.maximum(radius[rows], 1.0 / field.n_values) * rng.standard_normal(k)
             X[rows, field.columns.start] = reflected(X[rows, field.columns.start] + steps)
     return encoding.rounded(X)
 

@@ -25,7 +25,7 @@ CANDIDATES = 56
 LONGEST = 50
 """Rows of the longest history."""
 
-RATE, MATRIX_RATE = 8e-3, 2e-2
+RATE, MATRIX_RATE = 5e-3, 1e-2
 """Of Adam, and of Muon for the matrices of the blocks."""
 
 MOMENTUM = 0.95
