@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bbopt.errors import UnsupportedSpec
 from bbopt.metabo.encoding import Encoding
 from bbopt.metabo.nap.forward import Network
-from bbopt.metabo.nap.weights import Column
-from bbopt.space import Array, Float, Int, Space
+from bbopt.metabo.nap.weights import Parameter
+from bbopt.space import Array, Categorical, Float, Int, Space
 
 SHIPPED = Path(__file__).parent / "weights"
 """The folder of the weights that come with bbopt."""
@@ -58,26 +59,43 @@ def network_for(space: Space, weights: str) -> Network:
     return network
 
 
-def difference(space: Space, columns: tuple[Column, ...]) -> str | None:
+def difference(space: Space, trained: tuple[Parameter, ...]) -> str | None:
     """The first difference of a space from that of a network, as half a sentence, or None."""
-    for column in columns:
-        dimension = space.get(column.name)
+    for parameter in trained:
+        dimension = space.get(parameter.name)
         if dimension is None:
-            return f"they need a parameter {column.name!r}, and the space has none"
-        if not isinstance(dimension, Float | Int):
-            return f"parameter {column.name!r} must be a number, got a {dimension.kind}"
-        trained = f"[{column.low!r}, {column.high!r}]" + " with a log scale" * column.log
-        given = f"[{dimension.low!r}, {dimension.high!r}]" + " with a log scale" * dimension.log
-        bounds = np.array([[column.low, column.high], [dimension.low, dimension.high]])
-        if column.log == dimension.log and column.log:
-            bounds = np.log(bounds)
-        gap = np.abs(bounds[0] - bounds[1]).max()
-        if column.log != dimension.log or gap > ROUNDING * max(np.ptp(bounds[0]), 1e-300):
-            return f"parameter {column.name!r} must be in {trained}, got {given}"
+            return f"they need a parameter {parameter.name!r}, and the space has none"
+        wanted, given = _described(parameter), _described(dimension)
+        if not _is_alike(parameter, dimension):
+            return f"parameter {parameter.name!r} must be {wanted}, got {given}"
     for name in space:
-        if name not in {column.name for column in columns}:
+        if name not in {parameter.name for parameter in trained}:
             return f"they know no parameter {name!r}"
     return None
+
+
+def _is_alike(parameter: Parameter, dimension: Any) -> bool:
+    """Whether a dimension is what a network was trained for; the order of choices is free."""
+    if parameter.choices is not None:
+        choices = getattr(dimension, "choices", ())
+        return {(type(c), c) for c in choices} == {(type(c), c) for c in parameter.choices}
+    if not isinstance(dimension, Float | Int) or parameter.log != dimension.log:
+        return False
+    bounds = np.array([[parameter.low, parameter.high], [dimension.low, dimension.high]])
+    if parameter.log:
+        bounds = np.log(bounds)
+    gap = np.abs(bounds[0] - bounds[1]).max()
+    return bool(gap <= ROUNDING * max(np.ptp(bounds[0]), 1e-300))
+
+
+def _described(given: Any) -> str:
+    """A parameter, or a dimension, in words."""
+    if getattr(given, "choices", None) is not None:
+        return f"one of {', '.join(map(repr, given.choices))}"
+    if not hasattr(given, "low"):
+        return f"a {given.kind}"
+    scale = " with a log scale" if given.log else ""
+    return f"a number in [{given.low!r}, {given.high!r}]{scale}"
 
 
 class View:
@@ -94,8 +112,7 @@ class View:
     def __init__(self, encoding: Encoding, network: Network) -> None:
         self._encoding = encoding
         trained = network.metadata.space
-        names = list(encoding.space)
-        self._order = None if trained is None else [names.index(c.name) for c in trained]
+        self._order = None if trained is None else _order(encoding.space, trained)
         self.columns = network.metadata.architecture.columns
         self.is_too_wide = trained is None and encoding.d > self.columns
 
@@ -122,6 +139,23 @@ class View:
         slices = [self._encoding.fields[j].columns for j in fields]
         # of one parameter with more choices than columns, those that fit
         return np.concatenate([X[:, columns] for columns in slices], axis=1)[:, : self.columns]
+
+
+def _order(space: Space, trained: Sequence[Parameter]) -> list[int]:
+    """The column of the space's unit cube that each column of the network is."""
+    first, at = {}, 0
+    for name, dimension in space.items():
+        first[name] = at
+        at += dimension.width
+    order = []
+    for parameter in trained:
+        dimension = space[parameter.name]
+        if isinstance(dimension, Categorical):
+            places = [dimension.index(choice) for choice in parameter.choices or ()]
+        else:
+            places = [0]
+        order += [first[parameter.name] + place for place in places]
+    return order
 
 
 def _loaded(path: Path) -> Network:

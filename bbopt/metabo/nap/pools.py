@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bbopt.metabo.nap.batches import TOP, Batch, Instances, normalised_batch
 from bbopt.metabo.nap.forward import padded
-from bbopt.metabo.nap.tasks import Task
+from bbopt.metabo.nap.tasks import Past, Task
 from bbopt.space import Array
 
 Rows: TypeAlias = npt.NDArray[np.intp]
@@ -36,7 +36,7 @@ class PoolSource:
 
     Parameters
     ----------
-    tasks : sequence of Task
+    past : Past
         What is known.
     rng : numpy.random.Generator
         Draws the points of the surrogates, their trees and projections.
@@ -44,17 +44,15 @@ class PoolSource:
         The share of training tasks that are rows of a table; 1: there are no surrogates.
     """
 
-    def __init__(
-        self, tasks: Sequence[Task], rng: np.random.Generator, tables: float = 0.5
-    ) -> None:
-        self.tasks = tasks
+    def __init__(self, past: Past, rng: np.random.Generator, tables: float = 0.5) -> None:
+        self.tasks = past.tasks
         self.tables = tables
-        self.columns = tasks[0].x.shape[1]
-        self.points: Array = rng.random((POINTS, self.columns))
+        self.columns = past.space.width
+        self.points: Array = past.space.to_unit(past.space.sample(rng, POINTS))
         if tables == 1.0:
             return
         places = [self.points, *(projected(self.points, rng) for _ in range(PROJECTIONS))]
-        self.surrogates: Array = np.stack([_surrogate(t, places, rng) for t in tasks], axis=1)
+        self.surrogates: Array = np.stack([_surrogate(t, places, rng) for t in past.tasks], axis=1)
 
     def batch(self, rng: np.random.Generator, b: int, n: int, m: int, bound: float) -> Batch:
         """See :class:`~bbopt.metabo.nap.batches.Source`."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from bbopt.errors import SpaceError, UsageError
-from bbopt.metabo.nap.weights import Column
-from bbopt.space import Array, Dimension, Float, Int, Space
+from bbopt.metabo.nap.weights import Parameter
+from bbopt.space import Array, Categorical, Dimension, Float, Int, Space
 
 FEWEST = 8
 """Rows that a task needs: a history and candidates beside it."""
@@ -57,11 +57,13 @@ class Past:
     tasks: tuple[Task, ...]
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def parameters(self) -> tuple[Parameter, ...]:
         """The space as a weight file describes it."""
         dimensions: Mapping[str, Any] = self.space
         return tuple(
-            Column(name, float(dim.low), float(dim.high), bool(dim.log))
+            Parameter(name, choices=dim.choices)
+            if isinstance(dim, Categorical)
+            else Parameter(name, float(dim.low), float(dim.high), bool(dim.log))
             for name, dim in dimensions.items()
         )
 
@@ -91,13 +93,13 @@ def read_past(location: str | Path) -> Past:
     """The tasks in a folder of tables, or in a storage.
 
     Studies need one objective; trials count where they are complete and have every parameter.
-    Ranges are widened to hold all tasks.
+    Ranges and choices are widened to hold all tasks.
 
     Raises
     ------
     UsageError
         If there is no task, one cannot be read or has fewer than 8 rows, or the parameters
-        are not the same numbers on the same scale in all of them.
+        are not the same in all of them, numbers on the same scale or choices.
     StorageError
         If the storage cannot be read.
     """
@@ -153,7 +155,7 @@ def _studies(location: str) -> Iterable[_Raw]:
             names = sorted(set.intersection(*(set(t.params) for t in trials)))
             dimensions: dict[str, Dimension] = {}
             for name in names:
-                ranges = [_dimension(study.study_name, name, t.distributions[name]) for t in trials]
+                ranges = [_dimension(t.distributions[name]) for t in trials]
                 dimensions[name] = _widest(name, ranges)
             sign = -1.0 if study.directions[0] == StudyDirection.MINIMIZE else 1.0
             columns = {name: np.array([t.params[name] for t in trials]) for name in names}
@@ -161,11 +163,11 @@ def _studies(location: str) -> Iterable[_Raw]:
             yield _Raw(study.study_name, Space(dimensions), columns, utility)
 
 
-def _dimension(study: str, name: str, distribution: Any) -> Dimension:
+def _dimension(distribution: Any) -> Dimension:
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
-        raise UsageError(f"study {study!r}: parameter {name!r} must be a number, got categories")
+        return Categorical(distribution.choices)
     kind = Int if isinstance(distribution, IntDistribution) else Float
     return kind(distribution.low, distribution.high, log=distribution.log)
 
@@ -183,8 +185,11 @@ def _common_space(raw: Sequence[_Raw]) -> Space:
 
 def _widest(name: str, dimensions: Sequence[Dimension]) -> Dimension:
     kinds = {type(dim) for dim in dimensions}
+    if kinds == {Categorical}:
+        every = (choice for dim in dimensions for choice in dim.choices)  # type: ignore[union-attr]
+        return Categorical({(type(choice), choice): choice for choice in every}.values())
     if not kinds <= {Float, Int}:
-        raise UsageError(f"parameter {name!r} must be a number in every task, got categories")
+        raise UsageError(f"parameter {name!r} must be a number, or a choice, in every task")
     numbers: Sequence[Any] = dimensions
     if len({dim.log for dim in numbers}) > 1:
         raise UsageError(f"parameter {name!r} must have one scale, got linear and log")

@@ -27,7 +27,7 @@ from bbopt.metabo.nap.pools import PoolSource
 from bbopt.metabo.nap.reinforce import Reinforcement
 from bbopt.metabo.nap.supervised import Supervised, validation_losses
 from bbopt.metabo.nap.tasks import Past
-from bbopt.metabo.nap.weights import Column, Metadata, save
+from bbopt.metabo.nap.weights import Metadata, Parameter, save
 
 if TYPE_CHECKING:  # torch is optional: mypy need not find it
     torch: Any
@@ -97,7 +97,7 @@ class Lesson:
         Of others.
     columns : int
         Of the network.
-    space : tuple of Column or None
+    space : tuple of Parameter or None
         Of the tasks; None: any.
     tasks : tuple of str
         Names of the training tasks.
@@ -106,7 +106,7 @@ class Lesson:
     source: Source
     validation: Source
     columns: int
-    space: tuple[Column, ...] | None
+    space: tuple[Parameter, ...] | None
     tasks: tuple[str, ...]
 
 
@@ -119,9 +119,9 @@ def lesson_of_functions() -> Lesson:
 def lesson_of(past: Past, held_out: Past, seed: int) -> Lesson:
     """Earlier tasks over one space, some of them held out for the validation."""
     names = tuple(task.name for task in past.tasks)
-    source = PoolSource(past.tasks, np.random.default_rng([seed, 0]))
-    validation = PoolSource(held_out.tasks, np.random.default_rng(1), tables=1.0)
-    return Lesson(source, validation, source.columns, past.columns, names)
+    source = PoolSource(past, np.random.default_rng([seed, 0]))
+    validation = PoolSource(held_out, np.random.default_rng(1), tables=1.0)
+    return Lesson(source, validation, source.columns, past.parameters, names)
 
 
 @contextmanager

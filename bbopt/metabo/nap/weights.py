@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bbopt import checks
-from bbopt.errors import BBOptError, UsageError
+from bbopt.errors import BBOptError, SpaceError, UsageError
 from bbopt.metabo.nap.architecture import Architecture
-from bbopt.space import Array
+from bbopt.space import Array, Categorical
 
 FORMAT = "bbopt.nap"
 """The key of the metadata, a JSON text."""
@@ -22,13 +22,19 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Column:
-    """A parameter of the space that a network was trained for."""
+class Parameter:
+    """A parameter of the space that a network was trained for: a number, or one of ``choices``."""
 
     name: str
-    low: float
-    high: float
-    log: bool
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    choices: tuple[Any, ...] | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns of the network that it takes: one a choice."""
+        return 1 if self.choices is None else len(self.choices)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Metadata:
     ----------
     architecture : Architecture
         The sizes.
-    space : tuple of Column or None
+    space : tuple of Parameter or None
         The parameters, in order; None: any space of at most ``architecture.columns``
         coordinates.
     history : int
@@ -57,7 +63,7 @@ class Metadata:
     """
 
     architecture: Architecture
-    space: tuple[Column, ...] | None = None
+    space: tuple[Parameter, ...] | None = None
     history: int = 50
     tasks: tuple[str, ...] = ()
     seed: int = 0
@@ -66,10 +72,11 @@ class Metadata:
     validation: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.space is not None and len(self.space) != self.architecture.columns:
-            raise UsageError(
-                f"space must have {self.architecture.columns} columns, got {len(self.space)}"
-            )
+        if self.space is None:
+            return
+        width = sum(parameter.width for parameter in self.space)
+        if width != self.architecture.columns:
+            raise UsageError(f"space must have {self.architecture.columns} columns, got {width}")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -88,7 +95,7 @@ class Metadata:
             space = data["space"]
             return cls(
                 Architecture.from_json(data["architecture"]),
-                None if space is None else tuple(map(_column, space)),
+                None if space is None else tuple(map(_parameter, space)),
                 checks.integer("history", data["history"], 1),
                 tuple(str(task) for task in data["tasks"]),
                 checks.integer("seed", data["seed"], 0),
@@ -96,7 +103,7 @@ class Metadata:
                 dict(data["versions"]),
                 dict(data["validation"]),
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, SpaceError) as error:
             raise UsageError(f"metadata are incomplete: {error}") from None
 
 
@@ -171,5 +178,12 @@ def _check_shapes(tensors: Mapping[str, Array], architecture: Architecture) -> N
             )
 
 
-def _column(data: Any) -> Column:
-    return Column(str(data["name"]), float(data["low"]), float(data["high"]), bool(data["log"]))
+def _parameter(data: Any) -> Parameter:
+    choices = data.get("choices")
+    return Parameter(
+        str(data["name"]),
+        float(data["low"]),
+        float(data["high"]),
+        bool(data["log"]),
+        None if choices is None else Categorical(choices).choices,
+    )

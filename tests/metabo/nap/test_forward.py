@@ -10,7 +10,7 @@ from bbopt.metabo.nap.architecture import Architecture
 from bbopt.metabo.nap.forward import Network, padded
 from bbopt.metabo.nap.model import Model
 from bbopt.metabo.nap.normalise import scale_of
-from bbopt.metabo.nap.weights import Column, Metadata
+from bbopt.metabo.nap.weights import Metadata, Parameter
 
 ARCHITECTURE = Architecture(6, width=16, layers=2, heads=4, hidden=24, buckets=20)
 
@@ -180,7 +180,7 @@ def test_pending_points_count_with_their_predictions_in_the_same_scale(network):
 def test_a_point_of_other_size_is_refused(network):
     with pytest.raises(UsageError, match="at most 6 coordinates, got 7"):
         network.read(np.zeros((1, 7)), np.zeros(1))
-    space = tuple(Column(f"x{i}", 0.0, 1.0, False) for i in range(6))
+    space = tuple(Parameter(f"x{i}", 0.0, 1.0, False) for i in range(6))
     fixed = Network(random_arrays(), Metadata(ARCHITECTURE, space))
     with pytest.raises(UsageError, match="exactly 6 coordinates, got 5"):
         fixed.read(np.zeros((1, 5)), np.zeros(1))

@@ -11,8 +11,10 @@ import pytest
 import bbopt
 from bbopt import Budget, Categorical, Float, Int, Outcome, Space, Spec, Trial
 from bbopt.errors import UnsupportedSpec, UsageError
+from bbopt.metabo.nap.architecture import Architecture
 from bbopt.metabo.nap.choice import SHIPPED
 from bbopt.metabo.nap.forward import Network
+from bbopt.metabo.nap.weights import Metadata, Parameter, save
 
 XGB = {
     "colsample_bylevel": Float(0.05, 1.0),
@@ -299,12 +301,15 @@ def test_the_order_of_the_parameters_does_not_matter():
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (with_dimension("eta", Float(1e-4, 1.0, log=True)), r"'eta' must be in \[1e-05, 1.0\] wi"),
+        (
+            with_dimension("eta", Float(1e-4, 1.0, log=True)),
+            r"'eta' must be a number in \[1e-05, 1.0\] wi",
+        ),
         (
             with_dimension("eta", Float(1e-5, 1.0)),
-            r"'eta' must be in .*log scale, got \[1e-05, 1.0",
+            r"'eta' must be .* with a log scale, got a number in \[1e-05, 1.0\]$",
         ),
-        (with_dimension("eta", Categorical(["a"])), "'eta' must be a number, got a categorical"),
+        (with_dimension("eta", Categorical(["a"])), "'eta' must be a number .*, got one of 'a'"),
         (Space({k: v for k, v in XGB.items() if k != "eta"}), "need a parameter 'eta'"),
         (Space({**XGB, "depth": Int(1, 9)}), "know no parameter 'depth'"),
     ],
@@ -312,6 +317,29 @@ def test_the_order_of_the_parameters_does_not_matter():
 def test_named_weights_for_another_space_are_refused_with_the_parameter(space, message):
     with pytest.raises(UnsupportedSpec, match=f"weights 'nap_xgb6' do not fit: .*{message}"):
         nap(space, weights="nap_xgb6")
+
+
+def test_choices_may_stand_in_another_order_and_must_all_be_there(tmp_path):
+    architecture = Architecture(3, width=8, layers=1, heads=2, hidden=8, buckets=10)
+    trained = (Parameter("how", choices=("a", "b")), Parameter("x"))
+    path = tmp_path / "mine.safetensors"
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.normal(size=shape) for name, shape in architecture.shapes().items()}
+    save(path, tensors, Metadata(architecture, trained))
+    asked = []
+    for choices in (("a", "b"), ("b", "a")):
+        space = Space({"x": Float(0, 1), "how": Categorical(choices)})
+        rows = [{"x": x, "how": how} for x in (0.1, 0.5, 0.9) for how in ("a", "b")]
+        spec = Spec(space=space, candidates=rows, deterministic=True)
+        optimizer = nap(spec, weights=str(path))
+        for row, value in ((0, 1.0), (3, 0.5)):
+            optimizer.tell(Trial(None, rows[row]), value)
+        asked.append([trial.params for trial in optimizer.ask(3)])
+    assert asked[0] == asked[1]
+    for choices in (("a",), ("a", "b", "c")):
+        space = Space({"x": Float(0, 1), "how": Categorical(choices)})
+        with pytest.raises(UnsupportedSpec, match="'how' must be one of 'a', 'b', got one of"):
+            nap(space, weights=str(path))
 
 
 def test_weights_that_cannot_be_read_are_refused_in_one_line(tmp_path):

@@ -10,7 +10,10 @@ from bbopt.errors import StorageError, UsageError
 from bbopt.metabo.nap.batches import FunctionSource, normalised_batch
 from bbopt.metabo.nap.families import Functions, draw_columns
 from bbopt.metabo.nap.pools import PoolSource, projected
-from bbopt.metabo.nap.tasks import Task, read_past
+from bbopt.metabo.nap.tasks import Past, Task, read_past
+from bbopt.space import Float, Space
+
+SQUARE = Space({"x": Float(0, 1), "y": Float(0, 1)})
 
 
 def write_table(path, *, n=12, high=1.0, names=("eta", "depth"), log=(True, False), seed=0):
@@ -27,7 +30,7 @@ def test_tables_become_tasks_over_a_space_that_holds_them_all(tmp_path):
     write_table(tmp_path / "b.npz", high=2.0, seed=1)
     past = read_past(tmp_path)
     assert [task.name for task in past.tasks] == ["a", "b"]
-    eta, depth = past.columns
+    eta, depth = past.parameters
     assert (eta.name, eta.low, eta.high, eta.log) == ("eta", 0.01, 2.0, True)
     assert (depth.name, depth.log) == ("depth", False)
     np.testing.assert_allclose(past.tasks[0].utility, -x[:, 0])  # an error: smaller is better
@@ -50,7 +53,7 @@ def test_studies_become_tasks_and_what_failed_is_left_out(tmp_path):
         study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
     past = read_past(storage)
     assert [task.name for task in past.tasks] == ["one", "two"]
-    assert [column.name for column in past.columns] == ["layers", "lr"]
+    assert [parameter.name for parameter in past.parameters] == ["layers", "lr"]
     assert past.tasks[0].x.shape == (10, 2)
     assert past.tasks[0].utility.max() < 0 < past.tasks[1].utility.min()
 
@@ -79,9 +82,37 @@ def test_a_place_without_tasks_is_refused(tmp_path):
         read_past("sqlite:////nowhere/at/all.db")
 
 
-def test_categories_are_refused_by_name(tmp_path):
+def test_choices_are_columns_and_those_of_all_tasks_count(tmp_path):
+    (tmp_path / "a.csv").write_text("booster,eta,value\n" + "tree,1,1\nlinear,2,2\n" * 5)
+    (tmp_path / "b.csv").write_text("booster,eta,value\n" + "dart,1,1\ntree,4,2\n" * 5)
+    past = read_past(tmp_path)
+    booster, eta = past.parameters
+    assert (booster.width, eta.choices, eta.high) == (3, None, 4.0)
+    rows = {task.name: task.x[:2, :3] @ np.arange(3) for task in past.tasks}
+    found = {name: [booster.choices[int(k)] for k in row] for name, row in rows.items()}
+    assert found == {"a": ["tree", "linear"], "b": ["dart", "tree"]}
+    source = PoolSource(past, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(source.points[:, :3], axis=1), [[0, 0, 1]] * 4000)
+
+
+def test_choices_of_studies_keep_their_types(tmp_path):
+    storage = f"sqlite:///{tmp_path}/past.db"
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(storage=storage, study_name="one")
+    for k in range(9):
+        trial = study.ask()
+        trial.suggest_categorical("how", ("1", 1, True, None))
+        study.tell(trial, k)
+    (how,) = read_past(storage).parameters
+    assert [(type(choice), choice) for choice in how.choices] == [
+        (str, "1"), (int, 1), (bool, True), (type(None), None),
+    ]  # fmt: skip
+
+
+def test_a_parameter_that_is_here_a_number_and_there_a_choice_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("booster,value\n" + "tree,1\nlinear,2\n" * 5)
-    with pytest.raises(UsageError, match="'booster' must be a number"):
+    (tmp_path / "b.csv").write_text("booster,value\n" + "1,1\n2,2\n" * 5)
+    with pytest.raises(UsageError, match="'booster' must be a number, or a choice, in every task"):
         read_past(tmp_path)
 
 
@@ -150,7 +181,7 @@ def pool():
     for k in range(3):
         x = rng.random((60, 2))
         tasks.append(Task(str(k), x, -((x - 0.2 * k) ** 2).sum(axis=1)))
-    return PoolSource(tasks, np.random.default_rng(1))
+    return PoolSource(Past(SQUARE, tuple(tasks)), np.random.default_rng(1))
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 20, 50])

@@ -11,12 +11,12 @@ from safetensors.numpy import save_file
 from bbopt.errors import UsageError
 from bbopt.metabo.nap.architecture import Architecture
 from bbopt.metabo.nap.forward import Network
-from bbopt.metabo.nap.weights import FORMAT, Column, Metadata, load, save
+from bbopt.metabo.nap.weights import FORMAT, Metadata, Parameter, load, save
 
 ARCHITECTURE = Architecture(2, width=8, layers=1, heads=2, hidden=8, buckets=10)
 METADATA = Metadata(
     ARCHITECTURE,
-    (Column("lr", 1e-5, 1.0, True), Column("momentum", 0.0, 1.0, False)),
+    (Parameter("lr", 1e-5, 1.0, True), Parameter("momentum", 0.0, 1.0, False)),
     tasks=("a", "b"),
     seed=3,
     command="bbopt train nap",
