@@ -27,6 +27,7 @@
     label = "ackley in 5"                 # as shown; the name where left out
     with = { dim = 5, noise = 0.3 }       # arguments
     budget = { default = 300 }            # in place of the size's, for the sizes named
+    optimizers = ["TPE"]                  # labels of those that it is for; all where left out
 
     [[optimizers]]
     name = "optuna:tpe"
@@ -64,6 +65,12 @@ class Entry:
     arguments: Mapping[str, Any]
     budgets: Mapping[str, tuple[Budget, ...]]
     """Size -> budgets in place of the size's own; empty for optimizers."""
+    optimizers: tuple[str, ...] | None = None
+    """Labels of the optimizers that a problem is for; None: all."""
+
+    def is_for(self, optimizer: Entry) -> bool:
+        """Whether an optimizer is run on the problem."""
+        return self.optimizers is None or optimizer.label in self.optimizers
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class Suite:
         if optimizers is not None:
             entries = [entry for name in optimizers for entry in self._find(name)]
         n_seeds = chosen.seeds if seeds is None else checks.integer("seeds", seeds, 1)
-        return [
+        cells = [
             Cell(
                 problem=problem.name,
                 arguments=problem.arguments,
@@ -139,7 +146,12 @@ class Suite:
             for problem in (self.problems[label] for label in chosen.problems)
             for budget in problem.budgets.get(size, chosen.budgets)
             for optimizer in entries
+            if problem.is_for(optimizer)
         ]
+        if not cells:
+            names = ", ".join(entry.label for entry in entries)
+            raise UsageError(f"suite {self.name!r} has no problem for {names}")
+        return cells
 
     def _find(self, name: str) -> list[Entry]:
         found = [entry for entry in self.optimizers.values() if name in (entry.label, entry.name)]
@@ -192,8 +204,12 @@ def _suite(name: str, data: Mapping[str, Any]) -> Suite:
     for key in ("title", "sizes", "problems", "optimizers"):
         if key not in data:
             raise UsageError(f"{key!r} is missing")
-    problems = _entries("problems", data["problems"], _problem)
     optimizers = _entries("optimizers", data["optimizers"], _optimizer)
+
+    def problem(where: str, table: Mapping[str, Any]) -> Entry:
+        return _problem(where, table, optimizers)
+
+    problems = _entries("problems", data["problems"], problem)
     sizes = _table("sizes", data["sizes"])
     _check_keys("sizes", sizes, SIZES)
     if not sizes:
@@ -250,14 +266,16 @@ def _entries(key: str, tables: Any, read: Any) -> dict[str, Entry]:
     return entries
 
 
-def _problem(where: str, table: Mapping[str, Any]) -> Entry:
-    name, label = _name_and_label(where, table, ("with", "budget"))
+def _problem(where: str, table: Mapping[str, Any], known: Mapping[str, Entry]) -> Entry:
+    name, label = _name_and_label(where, table, ("with", "budget", "optimizers"))
     arguments = _table(f"{where}: with", table.get("with", {}))
     _check_keys(f"{where}: with", arguments, registry.problem_arguments(name))
     budgets = _table(f"{where}: budget", table.get("budget", {}))
     _check_keys(f"{where}: budget", budgets, SIZES)
     by_size = {size: _budgets(f"{where}: {size}", limits) for size, limits in budgets.items()}
-    return Entry(label, name, arguments, by_size)
+    chosen = table.get("optimizers")
+    optimizers = None if chosen is None else _labels(f"{where}: optimizers", chosen, known)
+    return Entry(label, name, arguments, by_size, optimizers)
 
 
 def _optimizer(where: str, table: Mapping[str, Any]) -> Entry:

@@ -159,10 +159,24 @@ def test_the_suites_of_the_package_have_all_sizes_and_problems_that_can_be_built
         assert len({cell.place for cell in cells}) == len(cells)
 
 
-def test_the_demo_tunes_real_models_with_at_least_three_optimizers():
-    suite = load_suite("demo")
-    assert all(entry.name.startswith("hpo/") for entry in suite.problems.values())
-    assert {"random", "sobol", "optuna:tpe", "cma"} <= {e.name for e in suite.optimizers.values()}
+def test_the_demo_shows_every_method_beside_others_of_its_kind():
+    rivals: dict[str, set[str]] = {}
+    for cell in load_suite("demo").cells("default"):
+        rivals.setdefault(cell.problem_label, set()).add(cell.optimizer)
+    assert min(map(len, rivals.values())) >= 3
+    assert {"polca", "lacmas", "mini-gp-ucb", "nap"} <= set().union(*rivals.values())
+    assert not rivals["sensors"] & rivals["prompt"]
+
+
+def test_a_problem_may_be_for_some_optimizers_only(write_suite):
+    some = TINY.replace('label = "noisy"', 'label = "noisy"\noptimizers = ["TPE"]')
+    assert some != TINY
+    suite = load_suite(write_suite(some))
+    labels = {(c.problem_label, c.optimizer_label) for c in suite.cells("quick")}
+    assert {label for problem, label in labels if problem == "noisy"} == {"TPE"}
+    assert {label for problem, label in labels if problem != "noisy"} > {"TPE"}
+    with pytest.raises(UsageError, match="has no problem for random"):
+        suite.cells("default")
 
 
 def test_the_generative_suite_has_half_of_its_budgets_on_both_axes():
