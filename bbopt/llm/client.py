@@ -188,7 +188,8 @@ class Client:
                 self._replaying -= 1
 
     def close(self) -> None:
-        """Close connections and files."""
+        """Close connections and files; what waits for its turn is not sent any more."""
+        self.hang_up(ROLES)
         for source in set(self._sources.values()):
             source.close()
         if self._cache is not None:

