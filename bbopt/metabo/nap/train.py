@@ -48,6 +48,8 @@ RECORDS = {1: 250, 2: 10, 3: 10}
 COUNTS = ("stage", "step")
 """Columns of the log that hold integers."""
 
+THREADS = 2
+
 PROBLEMS, POOL, PLAYED = 60, 500, 25
 """Of the optimisations in the validation: how many, of how many candidates and evaluations."""
 
@@ -125,11 +127,14 @@ def lesson_of(past: Past, held_out: Past, seed: int) -> Lesson:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: the network is too small for more, and sums keep their order."""
+def two_threads() -> Iterator[None]:
+    """Torch on two threads, whatever the machine has: the network is too small for more.
+
+    Another number of them adds up in another order, and weights would differ in the last digits.
+    """
     require("torch", extra="metabo", needed_by="training a network")
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     try:
         yield
     finally:
@@ -147,7 +152,7 @@ class Progress:
     """The loss, and at some steps what the validation says."""
 
 
-@one_thread()
+@two_threads()
 def train(
     lesson: Lesson,
     plan: Plan,

@@ -202,6 +202,17 @@ def test_instances_of_a_pool_are_tables_or_mixtures_of_their_surrogates(pool):
     assert (instances.utility.std(axis=1) > 0).all()
 
 
+def test_a_table_is_mostly_changed_and_one_of_the_validation_never(pool):
+    rng = np.random.default_rng(0)
+    known = {task.utility.tobytes() for task in pool.tasks}
+    drawn = [pool._draw(rng, tables=1.0) for _ in range(300)]
+    same = [u.tobytes() in known for _, u in drawn]
+    assert 0.2 < np.mean(same) < 0.4
+    assert all(np.isfinite(u).all() for _, u in drawn)
+    validation = PoolSource(Past(SQUARE, pool.tasks), rng, tables=1.0)
+    assert all(validation._draw(rng)[1].tobytes() in known for _ in range(30))
+
+
 def test_a_projection_stays_in_the_cube_and_is_a_rotation_about_its_centre():
     points = 0.5 + 0.1 * (np.random.default_rng(0).random((50, 3)) - 0.5)
     turned = projected(points, np.random.default_rng(1))
