@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from bbopt.metabo.nap.batches import Batch, Source
+from bbopt.metabo.nap.halves import Halves
 from bbopt.metabo.nap.model import Model
 from bbopt.metabo.nap.muon import Muon
 
@@ -61,6 +62,8 @@ class Supervised:
             torch.optim.AdamW(others, lr=RATE, weight_decay=DECAY),
         )
         self._rates = (MATRIX_RATE, RATE)
+        self._parameters = list(model.parameters())
+        self._halves = Halves()
 
     def step(self, i: int) -> float:
         """Take step i; the loss in nats a candidate."""
@@ -68,21 +71,27 @@ class Supervised:
         n = 0 if rng.random() < 0.04 else int(rng.integers(1, LONGEST + 1))
         bound = self.model.architecture.bound
         batch = self.source.batch(rng, BATCH, n, CANDIDATES, bound)
-        loss = negative_log_likelihood(self.model, batch)
-        self.model.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        loss = self._halves.descend(
+            lambda half: negative_log_likelihood(self.model, half), halved(batch), self._parameters
+        )
+        torch.nn.utils.clip_grad_norm_(self._parameters, CLIP)
         for optimizer, rate in zip(self.optimizers, self._rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * _schedule(i, self.steps)
             optimizer.step()
-        return float(loss.detach())
+        return loss
 
 
 def is_matrix_of_block(name: str) -> bool:
     """Whether Muon trains a tensor: what multiplies tokens within the blocks."""
     kinds = ("query_weight", "store_weight", "merge_weight", "expand_weight", "contract_weight")
     return name.startswith("block") and name.endswith(kinds)
+
+
+def halved(batch: Batch) -> tuple[Batch, Batch]:
+    """The first half of the tasks of a batch, and the second."""
+    middle = len(batch.z) // 2
+    return Batch(*(part[:middle] for part in batch)), Batch(*(part[middle:] for part in batch))
 
 
 def negative_log_likelihood(model: Model, batch: Batch) -> Tensor:

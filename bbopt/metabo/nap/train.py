@@ -48,8 +48,6 @@ RECORDS = {1: 250, 2: 10, 3: 10}
 COUNTS = ("stage", "step")
 """Columns of the log that hold integers."""
 
-THREADS = 2
-
 PROBLEMS, POOL, PLAYED = 60, 500, 25
 """Of the optimisations in the validation: how many, of how many candidates and evaluations."""
 
@@ -127,14 +125,11 @@ def lesson_of(past: Past, held_out: Past, seed: int) -> Lesson:
 
 
 @contextmanager
-def two_threads() -> Iterator[None]:
-    """Torch on two threads, whatever the machine has: the network is too small for more.
-
-    Another number of them adds up in another order, and weights would differ in the last digits.
-    """
+def one_thread() -> Iterator[None]:
+    """Torch on one thread for each sum, so that sums keep their order; see :mod:`.halves`."""
     require("torch", extra="metabo", needed_by="training a network")
     before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
@@ -152,7 +147,7 @@ class Progress:
     """The loss, and at some steps what the validation says."""
 
 
-@two_threads()
+@one_thread()
 def train(
     lesson: Lesson,
     plan: Plan,
