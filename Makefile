@@ -12,7 +12,7 @@ endif
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
 
-demo: embedded ## tune real models with several optimizers and write a report (minutes)
+demo: embedded ## the four methods beside others of their kind, and a report (minutes)
 	.venv/bin/bbopt bench demo --jobs 2 --out runs/demo
 	.venv/bin/bbopt report runs/demo
 
