@@ -65,8 +65,8 @@ def difference(space: Space, trained: tuple[Parameter, ...]) -> str | None:
         dimension = space.get(parameter.name)
         if dimension is None:
             return f"they need a parameter {parameter.name!r}, and the space has none"
-        wanted, given = _described(parameter), _described(dimension)
         if not _is_alike(parameter, dimension):
+            wanted, given = _described(parameter), _described(dimension)
             return f"parameter {parameter.name!r} must be {wanted}, got {given}"
     for name in space:
         if name not in {parameter.name for parameter in trained}:

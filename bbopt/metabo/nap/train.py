@@ -126,7 +126,7 @@ def lesson_of(past: Past, held_out: Past, seed: int) -> Lesson:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread for each sum, so that sums keep their order; see :mod:`.halves`."""
+    """Torch on one thread for each sum, so that sums keep their order; see ``Halves``."""
     require("torch", extra="metabo", needed_by="training a network")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -22,7 +22,6 @@ def test_directions_stay_and_lengths_become_alike(shape):
     assert 0.6 < float(usual.min()) <= float(usual.max()) < 1.3
 
 
-@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
 def test_it_is_the_one_of_torch_in_higher_precision():
     draws = torch.Generator().manual_seed(1)
     ours, theirs = ([torch.nn.Parameter(torch.ones(shape)) for shape in SHAPES] for _ in range(2))
