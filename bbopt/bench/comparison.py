@@ -52,18 +52,25 @@ class Comparison:
     @classmethod
     def of(cls, records: Sequence[Record]) -> Comparison:
         """Sort the records of a bench into tasks, without those on which no run gave a value."""
-        run = {r.cell.optimizer_label for r in records if r.status != "skipped"}
-        methods = tuple(
-            dict.fromkeys(r.cell.optimizer_label for r in records if r.cell.optimizer_label in run)
-        )
-        groups: dict[tuple[str, str], list[Record]] = {}
-        for record in records:
-            if record.cell.optimizer_label in run:
-                key = record.cell.problem_label, record.cell.budget_label
-                groups.setdefault(key, []).append(record)
-        groups = {key: group for key, group in groups.items() if any(r.incumbents for r in group)}
-        tasks = (Task(group, methods, number) for number, group in enumerate(groups.values()))
+        methods, groups = _sorted(records)
+        tasks = (Task(group, methods, number) for number, group in enumerate(groups))
         return cls(methods, tuple(tasks))
+
+    @classmethod
+    def apart(cls, records: Sequence[Record]) -> tuple[Comparison, ...]:
+        """The same, apart for methods that share no problem, directly or by way of others."""
+        methods, groups = _sorted(records)
+        circles = [{method} for method in methods]
+        for group in groups:
+            met = {record.cell.optimizer_label for record in group}
+            joined = set().union(*(circle for circle in circles if circle & met))
+            circles = [circle for circle in circles if not circle & met] + [joined]
+        comparisons: dict[tuple[str, ...], list[Task]] = {}
+        for number, group in enumerate(groups):
+            circle = next(c for c in circles if group[0].cell.optimizer_label in c)
+            within = tuple(method for method in methods if method in circle)
+            comparisons.setdefault(within, []).append(Task(group, within, number))
+        return tuple(cls(within, tuple(tasks)) for within, tasks in comparisons.items())
 
     @cached_property
     def final(self) -> Array:
@@ -148,6 +155,18 @@ class Comparison:
             [np.full(len(task.seeds), TOLERANCE * task.gain) for task in self.tasks]
         )
         return st.win_tie_loss(self.final, tolerance)
+
+
+def _sorted(records: Sequence[Record]) -> tuple[tuple[str, ...], list[list[Record]]]:
+    """The methods with a run, and their records of each task on which a run gave a value."""
+    run = {r.cell.optimizer_label for r in records if r.status != "skipped"}
+    used = [record for record in records if record.cell.optimizer_label in run]
+    methods = tuple(dict.fromkeys(record.cell.optimizer_label for record in used))
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in used:
+        key = record.cell.problem_label, record.cell.budget_label
+        groups.setdefault(key, []).append(record)
+    return methods, [g for g in groups.values() if any(r.incumbents for r in g)]
 
 
 def overhead_growth(records: Sequence[Record]) -> dict[str, tuple[Array, Array]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bbopt.bench import plots
 from bbopt.bench import statistics as st
-from bbopt.bench.comparison import Comparison, Quartiles, overhead_growth, per_evaluation
+from bbopt.bench.comparison import Quartiles, overhead_growth, per_evaluation
 from bbopt.bench.page import Page, figure, method_name, number
 from bbopt.bench.plots import Look
 from bbopt.bench.record import Record
@@ -29,7 +29,7 @@ SPEND = {
 
 
 def add_effort(
-    page: Page, records: Sequence[Record], comparison: Comparison, look: Mapping[str, Look]
+    page: Page, records: Sequence[Record], methods: Sequence[str], look: Mapping[str, Look]
 ) -> None:
     """Append what the runs took beside their evaluations, and what these were spent on."""
     overhead = {
@@ -76,7 +76,7 @@ def add_effort(
                 number(st.growth(*curves[method]), 2) if method in curves else "–",
                 *(_percent(shares[name].get(method)) for name in shares),
             ]
-            for method in comparison.methods
+            for method in methods
             if method in overhead
         ],
         "Slope: of the overhead an evaluation against the number of evaluations, both as "

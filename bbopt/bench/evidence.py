@@ -71,7 +71,9 @@ def _progress(
     )
 
 
-def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
+def add_comparison(
+    page: Page, comparison: Comparison, look: Mapping[str, Look], which: str = ""
+) -> None:
     """Append what all tasks say together: ranks, targets, profile, wins."""
     methods = comparison.methods
     if len(methods) < 2:
@@ -85,18 +87,20 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
         ("performance profile", RATIOS, profile),
     ):
         page.curves(name, "share" if x is SHARES else "ratio", {m: (x, curves[m]) for m in methods})
-    budget = "share of the budget"
+    budget, own = "share of the budget", str(comparison.tasks[0].number)
     (axis, *others) = {task.axis for task in comparison.tasks}
     spent = "spent" if others else AXES[axis]
-    page.heading("All problems together")
+    page.heading(f"All problems together{which}")
     figures = [
         figure(
-            plots.lines(SHARES, ranks, look, "ranks", labels=(budget, "mean rank"), is_rank=True),
+            plots.lines(
+                SHARES, ranks, look, "ranks" + own, labels=(budget, "mean rank"), is_rank=True
+            ),
             "Mean rank",
             "Of the candidate in the lead, among all methods with the same seed; 1 is best.",
         ),
         figure(
-            plots.lines(SHARES, shares, look, "targets", labels=(budget, "targets reached")),
+            plots.lines(SHARES, shares, look, "targets" + own, labels=(budget, "targets reached")),
             "Targets reached",
             "Share of all runs and targets. A target is the least median that any method had "
             "after some part of the budget.",
@@ -106,7 +110,7 @@ def add_comparison(page: Page, comparison: Comparison, look: Mapping[str, Look])
                 RATIOS,
                 profile,
                 look,
-                "profile",
+                "profile" + own,
                 labels=(f"{spent}, as a multiple of the fastest method's", "runs solved"),
                 is_log=True,
             ),
@@ -147,7 +151,9 @@ def _critical_difference(comparison: Comparison, look: Mapping[str, Look]) -> li
     }
     return [
         figure(
-            plots.dots(bars, look, "critical", label="mean rank", is_log=False),
+            plots.dots(
+                bars, look, f"critical{comparison.tasks[0].number}", label="mean rank", is_log=False
+            ),
             "Critical difference",
             f"Mean rank over {count(n_tasks, 'problem')} of the mean over the runs, each problem "
             f"counted once. Methods differ at 5 % (Nemenyi's test) where their ranks are more "
@@ -156,7 +162,9 @@ def _critical_difference(comparison: Comparison, look: Mapping[str, Look]) -> li
     ]
 
 
-def add_test_values(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
+def add_test_values(
+    page: Page, comparison: Comparison, look: Mapping[str, Look], which: str = ""
+) -> None:
     """Append the scores on examples never shown, where there are any."""
     rng = seeding.stream(0, "bootstrap test")
     rows = []
@@ -176,7 +184,7 @@ def add_test_values(page: Page, comparison: Comparison, look: Mapping[str, Look]
             rows.append([f"{escape(task.label)}<small>{escape(task.budget)} {arrow}</small>"])
             rows[-1] += cells
     if rows:
-        page.heading("On data never shown")
+        page.heading(f"On data never shown{which}")
         page.table(
             ["Problem", *(method_name(method, look) for method in comparison.methods)],
             rows,
@@ -185,7 +193,9 @@ def add_test_values(page: Page, comparison: Comparison, look: Mapping[str, Look]
         )
 
 
-def add_estimates(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
+def add_estimates(
+    page: Page, comparison: Comparison, look: Mapping[str, Look], which: str = ""
+) -> None:
     """Append what each method says of its result beside the truth, where that is known."""
     rows = []
     rng = seeding.stream(0, "bootstrap estimates")
@@ -208,7 +218,7 @@ def add_estimates(page: Page, comparison: Comparison, look: Mapping[str, Look]) 
         if not is_exact:
             rows.append([f"{escape(task.label)}<small>{escape(task.budget)}</small>", *cells])
     if rows:
-        page.heading("What they say of their results")
+        page.heading(f"What they say of their results{which}")
         page.table(
             ["Problem", *(method_name(method, look) for method in comparison.methods)],
             rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -40,16 +41,16 @@ def write_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     bench = read_bench(folder)
-    comparison = Comparison.of(bench.records)
-    if not comparison.tasks:
+    comparisons = Comparison.apart(bench.records)
+    if not comparisons:
         errors = [record.error for record in bench.records if record.error]
         reason = f"; the first error is: {errors[0]}" if errors else ""
         raise UsageError(f"nothing to report in {str(folder)!r}: no run gave a value{reason}")
-    page, path = make_page(bench, comparison), folder / "report.html"
+    page, path = make_page(bench, comparisons), folder / "report.html"
     try:
         write_csvs(bench.records, folder)
-        write_csv(folder / "verdict.csv", verdict_rows(comparison))
-        write_csv(folder / "wins.csv", win_rows(comparison))
+        write_csv(folder / "verdict.csv", verdict_rows(comparisons))
+        write_csv(folder / "wins.csv", win_rows(comparisons))
         write_csv(folder / "curves.csv", [CURVES, *page.numbers])
         path.write_text(page.html(), encoding="utf-8")
     except OSError as error:
@@ -57,32 +58,53 @@ def write_report(folder: str | Path) -> Path:
     return path
 
 
-def make_page(bench: Bench, comparison: Comparison) -> Page:
-    """The report, and the numbers of its figures."""
+def make_page(bench: Bench, comparisons: Sequence[Comparison]) -> Page:
+    """The report, and the numbers of its figures.
+
+    Parameters
+    ----------
+    bench : Bench
+        What was run.
+    comparisons : sequence of Comparison
+        From :meth:`Comparison.apart`: each has a verdict of its own.
+    """
     page = Page(bench.title)
-    look = plots.looks(comparison.methods)
-    _head(page, bench, comparison)
-    add_verdict(page, comparison, look)
-    add_progress(page, comparison.tasks, look)
-    add_comparison(page, comparison, look)
-    add_estimates(page, comparison, look)
-    add_test_values(page, comparison, look)
-    add_effort(page, bench.records, comparison, look)
+    methods = [method for comparison in comparisons for method in comparison.methods]
+    tasks = [task for comparison in comparisons for task in comparison.tasks]
+    look = plots.looks(methods)
+    _head(page, bench, len(methods), len(tasks))
+    for comparison in comparisons:
+        add_verdict(page, comparison, look, _which(comparison, comparisons))
+    add_progress(page, tasks, look)
+    for comparison in comparisons:
+        add_comparison(page, comparison, look, _which(comparison, comparisons))
+    for comparison in comparisons:
+        add_estimates(page, comparison, look, _which(comparison, comparisons))
+    for comparison in comparisons:
+        add_test_values(page, comparison, look, _which(comparison, comparisons))
+    add_effort(page, bench.records, methods, look)
     add_spend(page, bench.records, look)
     _troubles(page, bench)
     _origin(page, bench)
     return page
 
 
-def _head(page: Page, bench: Bench, comparison: Comparison) -> None:
+def _which(comparison: Comparison, comparisons: Sequence[Comparison]) -> str:
+    """For headings: the problems of one comparison, where there are several."""
+    if len(comparisons) == 1:
+        return ""
+    return ": " + ", ".join(dict.fromkeys(task.label for task in comparison.tasks))
+
+
+def _head(page: Page, bench: Bench, n_methods: int, n_tasks: int) -> None:
     runs = [record for record in bench.records if record.is_run]
     seconds = sum(record.summary.get("seconds", 0.0) for record in runs)
     page.add(f"<h1>{escape(bench.title)}</h1>")
     if bench.description:
         page.paragraph(escape(bench.description), "lead")
     page.paragraph(
-        f"{count(len(comparison.methods), 'method')} on "
-        f"{count(len(comparison.tasks), 'problem')}: {count(len(runs), 'run')}, "
+        f"{count(n_methods, 'method')} on {count(n_tasks, 'problem')}: "
+        f"{count(len(runs), 'run')}, "
         f"{duration(seconds)} of computing."
         + (f" {count(bench.n_missing, 'run')} of the grid still to come." * bool(bench.n_missing)),
         "soft",

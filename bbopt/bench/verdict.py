@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import permutations
 from typing import Any
 
 from bbopt.bench.comparison import Comparison
@@ -17,8 +18,13 @@ FEW_RUNS = 10
 """With fewer runs bootstrap intervals are too short, and the page says so."""
 
 
-def add_verdict(page: Page, comparison: Comparison, look: Mapping[str, Look]) -> None:
-    """Append the verdict: a sentence, the methods by rank, each method on each problem."""
+def add_verdict(
+    page: Page, comparison: Comparison, look: Mapping[str, Look], which: str = ""
+) -> None:
+    """Append the verdict: a sentence, the methods by rank, each method on each problem.
+
+    Here and in :mod:`.evidence` ``which`` ends the heading.
+    """
     ranks = comparison.mean_ranks()
     order = sorted(ranks, key=lambda method: ranks[method].mean)
     tasks = comparison.tasks
@@ -26,7 +32,7 @@ def add_verdict(page: Page, comparison: Comparison, look: Mapping[str, Look]) ->
         method: [sum(t.standings[method].verdict == v for t in tasks) for v in ("best", "no worse")]
         for method in order
     }
-    page.heading("Verdict")
+    page.heading(f"Verdict{which}")
     if len(order) > 1:
         first, second = order[:2]
         n_best, n_close = placed[first]
@@ -72,30 +78,30 @@ def add_verdict(page: Page, comparison: Comparison, look: Mapping[str, Look]) ->
         )
 
 
-def verdict_rows(comparison: Comparison) -> list[list[Any]]:
+def verdict_rows(comparisons: Sequence[Comparison]) -> list[list[Any]]:
     """The rows of ``verdict.csv``, the head first: a line a method and problem, then the ranks.
 
     Means and differences are losses: regrets, or values with the sign that makes less better.
     """
     head = ["problem", "budget", "optimizer", "verdict", "loss", "low", "high", "runs"]
     rows: list[list[Any]] = [[*head, "behind", "behind_low", "behind_high", "pairs"]]
-    for task in comparison.tasks:
+    for task in (task for comparison in comparisons for task in comparison.tasks):
         for method, standing in task.standings.items():
             place = [task.label, task.budget, method, standing.verdict]
             rows.append([*place, *_numbers(standing.final), *_numbers(standing.behind)])
-    for method, rank in comparison.mean_ranks().items():
-        rows.append(["mean rank", "", method, "", *_numbers(rank), *_numbers(None)])
+    for comparison in comparisons:
+        for method, rank in comparison.mean_ranks().items():
+            rows.append(["mean rank", "", method, "", *_numbers(rank), *_numbers(None)])
     return rows
 
 
-def win_rows(comparison: Comparison) -> list[list[Any]]:
+def win_rows(comparisons: Sequence[Comparison]) -> list[list[Any]]:
     """The rows of ``wins.csv``, the head first: a line a pair of methods."""
     rows: list[list[Any]] = [["optimizer", "against", "wins", "ties", "losses"]]
-    wins = comparison.wins()
-    for i, method in enumerate(comparison.methods):
-        for j, other in enumerate(comparison.methods):
-            if i != j:
-                rows.append([method, other, *wins[i, j].tolist()])
+    for comparison in comparisons:
+        wins = comparison.wins()
+        for i, j in permutations(range(len(comparison.methods)), 2):
+            rows.append([comparison.methods[i], comparison.methods[j], *wins[i, j].tolist()])
     return rows
 
 

@@ -120,6 +120,18 @@ def test_a_method_that_was_not_run_on_a_problem_has_no_rank_there(make_record):
     assert comparison.wins()[0, 1].tolist() == [1, 0, 0]
 
 
+def test_methods_that_never_met_are_not_ranked_together(make_record):
+    records = [make_record(m, 0, [(1, 1.0 + i)], problem="p") for i, m in enumerate("ab")]
+    records += [make_record(m, 0, [(1, 2.0 - i)], problem="q") for i, m in enumerate("cd")]
+    records += [make_record(m, 0, [(1, 3.0 + i)], problem="r") for i, m in enumerate("be")]
+    met, others = Comparison.apart(records)  # a and e by way of b
+    assert met.methods == ("a", "b", "e")
+    assert [task.label for task in met.tasks] == ["p", "r"]
+    assert standings(met.tasks[0]) == {"a": "best", "b": "open", "e": "absent"}
+    assert {m: r.mean for m, r in others.mean_ranks().items()} == {"c": 2.0, "d": 1.0}
+    assert len({task.number for task in (*met.tasks, *others.tasks)}) == 3
+
+
 def test_a_problem_on_which_nothing_succeeded_is_no_task(make_record):
     assert Comparison.of([make_record("a", 0, [], status="failed")]).tasks == ()
 

@@ -73,7 +73,7 @@ def page_of(records, *, n_missing=0):
         "load": 0.5,
     }
     bench = Bench("A <title>", "What & why.", "tiny", [session], list(records), n_missing)
-    return make_page(bench, Comparison.of(bench.records)).html()
+    return make_page(bench, Comparison.apart(bench.records)).html()
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,24 @@ def test_every_figure_has_something_to_see(page):
     assert len(reader.figures) == 2 + 2 + 4 + 2
     # nine curves and their bands, axes, ticks and grid
     assert all(n > 20 for n in reader.figures)
+
+
+def test_methods_that_never_met_have_verdicts_of_their_own(make_record):
+    found = [
+        make_record(f"{problem}{method}", seed, [(1, 9.0), (9, 1.0 + seed + method)], problem=name)
+        for problem, names in (("x", ("one", "two")), ("y", ("three",)))
+        for name in names
+        for method in range(3)
+        for seed in range(2)
+    ]
+    page = page_of(found)
+    for heading in ("Verdict", "All problems together"):
+        assert f"<h2>{heading}: one, two</h2>" in page
+        assert f"<h2>{heading}: three</h2>" in page
+    assert "6 methods on 3 problems" in Reader(page).text
+    assert "not run" not in page
+    assert "of 6. By its mean" not in page
+    assert [name for name, n in Counter(Reader(page).ids).items() if n > 1] == []
 
 
 def test_identifiers_are_unique_and_what_is_referred_to_is_there(page):
@@ -339,7 +357,7 @@ def test_the_page_names_the_version_that_wrote_it(page):
 def test_the_numbers_of_page_and_figures_lie_beside_it(records):
     bench = Bench("T", "", "t", [], records, 0)
     comparison = Comparison.of(records)
-    page = make_page(bench, comparison)
+    page = make_page(bench, [comparison])
     curves = [dict(zip(CURVES, row, strict=True)) for row in page.numbers]
     final = [
         row
@@ -354,12 +372,12 @@ def test_the_numbers_of_page_and_figures_lie_beside_it(records):
     assert all(row["low"] <= row["y"] <= row["high"] for row in final)
     figures = {"progress", "mean rank", "targets reached", "performance profile", "overhead"}
     assert {row["figure"] for row in curves} == figures
-    head, *rows = verdict_rows(comparison)
+    head, *rows = verdict_rows([comparison])
     assert {len(row) for row in rows} == {len(head)}
     (best,) = (row for row in rows if row[0] == "known" and row[3] == "best")
     assert best[2] == "random"
     assert best[4] == pytest.approx(0.55)
-    wins = win_rows(comparison)
+    wins = win_rows([comparison])
     assert wins[1] == ["random", "family:m0", 6, 0, 0]
     assert len(wins) == 1 + 9 * 8
 
