@@ -84,7 +84,7 @@ def main() -> None:
     for name in ("quick", "full"):
         chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
-    names = [part.__name__ for part, _ in PARTS]
+    names = [part.__name__ for part, _, _ in PARTS]
     parser.add_argument(
         "--parts",
         default=",".join(names),
@@ -94,10 +94,10 @@ def main() -> None:
     name = options.size or "default"
     size, stem = SIZES[name], "mini_gp_scaling" + (f"_{options.size}" if options.size else "")
     options.out.mkdir(parents=True, exist_ok=True)
-    for part, page in PARTS:
+    for part, page, title in PARTS:
         if part.__name__ not in options.parts.split(","):
             continue
-        text, records = header(name), []
+        text, records = header(title, name), []
         for record in part(size):
             print(record.part, record.case, record.n, record.seed, brief(record.found), flush=True)
             records.append(record)
@@ -162,7 +162,11 @@ def each(size: Size) -> Iterator[Record]:
             yield Record("peer, one step", case, n, 0, found)
 
 
-PARTS = ((million, million_page), (moonshot, moonshot_page), (each, each_page))
+PARTS = (
+    (million, million_page, "mini-GP over a million evaluations"),
+    (moonshot, moonshot_page, "mini-GP over ten million evaluations"),
+    (each, each_page, "Overhead of mini-GP an evaluation"),
+)
 
 
 if __name__ == "__main__":

@@ -37,13 +37,13 @@ class Record:
     found: dict[str, Any]
 
 
-def header(size: str) -> str:
-    """What was run, where."""
+def header(title: str, size: str) -> str:
+    """The title, what was run, where."""
     names = ("bbopt", "numpy", "scipy", "torch", "botorch", "gpytorch", "optuna")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     option = "" if size == "default" else f" --{size}"
     return (
-        "# Scaling of mini-GP\n\n"
+        f"# {title}\n\n"
         f"`python benchmarks/mini_gp_scaling.py{option}`: {versions}, Python "
         f"{platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, one BLAS "
         f"thread; load before it began {os.getloadavg()[0]:.1f}.\n\n"
@@ -53,21 +53,18 @@ def header(size: str) -> str:
 
 
 def million_page(records: list[Record]) -> str:
-    title = (
-        "## A million evaluations\n\n"
+    about = (
         "`mini-gp-ucb` over 10,000 candidates, 10^6 evaluations with noise of sd 0.3; f a path "
         "of Matérn 5/2 with lengthscale 0.2 (d = 2) or 0.7 (d = 6), sd 1. *Known*: the kernel "
         "and the noise are given; *learned*: defaults.\n\n"
     )
-    return title + cost_table(
+    return about + cost_table(
         records, lambda case: KNOWN_GOAL if "known" in case else LEARNED_GOAL, np.inf
     )
 
 
 def moonshot_page(records: list[Record]) -> str:
     lines = [
-        "## Ten million evaluations over a million candidates",
-        "",
         f"The registered `mini-gp-ucb` over a table of {records[0].found['candidates']:,} rows "
         "given as columns, hyper-parameters known, C = 2 and β = 3 (`staleness`, `beta`), 10^7 "
         "evaluations; else as in a million evaluations.",
@@ -149,8 +146,6 @@ def each_page(records: list[Record]) -> str:
     }
     our_n = next(iter(ours.values()))
     lines = [
-        "## Overhead an evaluation",
-        "",
         "Hartmann 6 with noise of sd 0.3 (in sd of f): over the box with everything learned, and "
         "over 10,000 Sobol' points with the kernel known. Microseconds in ask and tell an "
         "evaluation, means over a run of T.",
