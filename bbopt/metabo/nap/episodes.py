@@ -42,10 +42,10 @@ class State(NamedTuple):
 
     def head_inputs(self, model: Model) -> tuple[Tensor, Tensor]:
         """Log EI, and all that the acquisition head sees."""
-        features = model.trunk(self.x, self.z, self.candidates)
+        log_p = model.log_density(self.x, self.z, self.candidates)
         n = torch.full_like(self.best, float(self.z.shape[1]))
         left = torch.full_like(self.best, float(self.left))
-        return model.head_inputs(features, self.best, n, left)
+        return model.head_inputs(log_p, self.best, n, left)
 
     def log_policy(self, values: Tensor) -> Tensor:
         """Logarithm of the probability of each candidate ``(b, m)``, given acquisition values."""
@@ -85,6 +85,7 @@ def play(
     horizon: int,
     rng: np.random.Generator | None = None,
     by: str = "acquisition",
+    budget: int | None = None,
 ) -> tuple[Rows, list[Moment]]:
     """Play until ``horizon`` evaluations.
 
@@ -102,6 +103,8 @@ def play(
         Draws from the policy; None: the largest value is taken, the moments are not kept.
     by : {"acquisition", "ei"}
         What is largest.
+    budget : int, optional
+        The evaluations that the network believes to have; by default ``horizon``.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def play(
     moments = []
     with torch.no_grad():
         for n in range(rows.shape[1], horizon):
-            state = state_of(instances, rows, horizon - n)
+            state = state_of(instances, rows, (budget or horizon) - n)
             log_ei, inputs = state.head_inputs(model)
             values = log_ei if by == "ei" else model.head(log_ei, inputs)
             log_p = state.log_policy(values)

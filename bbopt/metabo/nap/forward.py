@@ -173,8 +173,7 @@ class Network:
         h = self._point_tokens(points) + self._tensors["candidate"]
         for i, layer in enumerate(history.layers):
             h = self._block(i, h, points, layer)
-        h = normed(h)
-        logits = self._linear("density", h)
+        logits = self._linear("density", normed(h))
         density = BucketDensity(logits, self._edges)
         # the warp keeps the order of the buckets, so that they are buckets of the utility, too
         utility = density.mapped(history.scale.utility(self._edges))
@@ -183,7 +182,7 @@ class Network:
         log_pi = np.maximum(density.log_pi(best), LEAST_LOG)
         state = np.array([history.best, n / 50.0, left / 50.0, n == 0])
         features = np.column_stack(
-            [h, density.mean, density.variance**0.5, log_ei, log_pi, np.tile(state, (len(h), 1))]
+            [density.mean, density.variance**0.5, log_ei, log_pi, np.tile(state, (len(h), 1))]
         ).astype(np.float32)
         hidden = silu(self._linear("acquisition.first", features))
         hidden = silu(self._linear("acquisition.second", hidden))

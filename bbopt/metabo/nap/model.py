@@ -5,11 +5,15 @@ every token attends to the history and to one learned key, which stands for what
 without any. The attention logit of a row is ``q·k/√e - ½ Σ_c w_c (x_c - x'_c)²``, with weights
 ``w ≥ 0`` that each head reads off the mean token of the history: what is near in the
 coordinates that matter counts more. No positions, so the order of the history does not matter.
+
+The acquisition head sees of a candidate what the density says (mean, deviation, logarithms of EI
+and PI) and of the history the best value, its length and what is left. Tokens were of no use to
+it: what it learned from them of some tasks misled it on others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -32,13 +36,8 @@ else:
         Module = object
 
 
-class Features(NamedTuple):
-    """What the trunk says of candidates ``(b, m)``, and the head builds on."""
-
-    tokens: Tensor
-    """``(b, m, width)``."""
-    log_p: Tensor
-    """Log-probabilities of the buckets of ``z``, ``(b, m, K)``."""
+SLOPE = 3.0
+"""Of log EI in the acquisition, before it is learned."""
 
 
 class Model(Module):  # type: ignore[misc]
@@ -82,8 +81,8 @@ class Model(Module):  # type: ignore[misc]
             for name, values in arrays.items():
                 self.tensors[_key(name)].copy_(torch.from_numpy(np.asarray(values)))
 
-    def trunk(self, x: Tensor, z: Tensor, candidates: Tensor) -> Features:
-        """Read histories and candidates.
+    def log_density(self, x: Tensor, z: Tensor, candidates: Tensor) -> Tensor:
+        """Log-probabilities of the buckets of ``z`` at candidates, ``(b, m, K)``.
 
         Parameters
         ----------
@@ -106,37 +105,36 @@ class Model(Module):  # type: ignore[misc]
         )
         for i in range(self.architecture.layers):
             h = self._block(i, h, points, n)
-        tokens = normed(h[:, n:])
-        return Features(tokens, self._linear("density", tokens).log_softmax(dim=-1))
+        return self._linear("density", normed(h[:, n:])).log_softmax(dim=-1)
 
-    def acquisition(self, features: Features, best: Tensor, n: Tensor, left: Tensor) -> Tensor:
+    def acquisition(self, log_p: Tensor, best: Tensor, n: Tensor, left: Tensor) -> Tensor:
         """Acquisition values ``(b, m)``.
 
         Parameters
         ----------
-        features : Features
-            From :meth:`trunk`.
+        log_p : (b, m, K) tensor
+            From :meth:`log_density`.
         best, n, left : (b,) tensors
             The largest ``z`` of each history (0 where it is empty), its length, and the
             evaluations that remain.
         """
-        log_ei, inputs = self.head_inputs(features, best, n, left)
+        log_ei, inputs = self.head_inputs(log_p, best, n, left)
         return self.head(log_ei, inputs)
 
     def head_inputs(
-        self, features: Features, best: Tensor, n: Tensor, left: Tensor
+        self, log_p: Tensor, best: Tensor, n: Tensor, left: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Log EI ``(b, m)``, and all that the acquisition head sees ``(b, m, width + 8)``."""
+        """Log EI ``(b, m)``, and all that the acquisition head sees ``(b, m, 8)``."""
         low, high = self.edges[:-1], self.edges[1:]
         middle = 0.5 * (low + high)
-        p = features.log_p.exp()
+        p = log_p.exp()
         mean = p @ middle
         variance = p @ (middle**2 + (high - low) ** 2 / 12.0) - mean**2
-        log_ei, log_pi = log_improvements(features.log_p, best, self.edges)
+        log_ei, log_pi = log_improvements(log_p, best, self.edges)
         state = torch.stack([best, n / 50.0, left / 50.0, (n == 0).float()], dim=-1)
         own = torch.stack([mean, variance.clamp_min(1e-6).sqrt(), log_ei, log_pi], dim=-1)
         shared = state[:, None, :].expand(*log_ei.shape, 4)
-        return log_ei, torch.cat([features.tokens, own, shared], dim=-1)
+        return log_ei, torch.cat([own, shared], dim=-1)
 
     def head(self, log_ei: Tensor, inputs: Tensor) -> Tensor:
         """Acquisition values from :meth:`head_inputs`."""
@@ -212,7 +210,7 @@ def initial_tensors(architecture: Architecture, rng: np.random.Generator) -> dic
         if "prior" in name:
             values = rng.normal(size=shape)
         tensors[name] = np.asarray(values, np.float32)
-    tensors["acquisition.slope"] = np.array(1.5, np.float32)
+    tensors["acquisition.slope"] = np.array(SLOPE, np.float32)
     return tensors
 
 

@@ -7,14 +7,22 @@ the mean of the group at the same step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from bbopt.metabo.nap.batches import Instances, Source
+from bbopt.metabo.nap.batches import Batch, Instances, Source
 from bbopt.metabo.nap.episodes import Moment, Rows, first_rows, play
 from bbopt.metabo.nap.model import Model
-from bbopt.metabo.nap.supervised import BATCH, CANDIDATES, LONGEST, negative_log_likelihood
+from bbopt.metabo.nap.supervised import (
+    BATCH,
+    CANDIDATES,
+    LONGEST,
+    Halves,
+    halved,
+    negative_log_likelihood,
+)
 from bbopt.space import Array
 
 if TYPE_CHECKING:  # torch is optional: mypy need not find it
@@ -41,6 +49,16 @@ ENTROPY = 0.002
 RATE, JOINT_RATE = 1e-3, 1e-4
 
 
+class Plays(NamedTuple):
+    """Half of the plays of a step."""
+
+    moments: list[Moment]
+    worth: Tensor
+    """The advantage of each decision, ``(plays, n)``."""
+    regret: float
+    """At the end, the mean by the median's."""
+
+
 class Reinforcement:
     """Stage 2, of the acquisition head alone, or stage 3, of all with the likelihood beside.
 
@@ -64,31 +82,50 @@ class Reinforcement:
         self.parameters = list(parameters.values())
         adam = torch.optim.Adam(self.parameters, lr=JOINT_RATE if joint else RATE)
         self.optimizers = (adam,)
+        self._halves = Halves()
 
     def step(self, i: int) -> float:
         """Play and learn once; the mean regret at the end of the plays, by the median's."""
-        rng = np.random.default_rng([self.seed, 3 if self.joint else 2, i])
+        key = [self.seed, 3 if self.joint else 2, i]
+        rng = np.random.default_rng(key)
         problems = self.source.instances(rng, PROBLEMS, POOL)
-        group = Instances(*(np.repeat(part, PLAYS, axis=0) for part in problems))
         horizon = int(rng.integers(HORIZONS[0], HORIZONS[1] + 1))
-        start = np.repeat(
-            first_rows(rng, PROBLEMS, POOL, int(rng.choice([0, 0, 5]))), PLAYS, axis=0
-        )
-        rows, moments = play(self.model, group, start, horizon, rng)
-        rho = relative_regret(group.utility, rows)[:, start.shape[1] :]
-        worth = torch.from_numpy(advantages(rewards(rho)).astype(np.float32))
+        budget = int(rng.integers(horizon, LONGEST + 1))  # plays may be broken off before it
+        start = first_rows(rng, PROBLEMS, POOL, int(rng.choice([0, 0, 5])))
+
+        def played(half: int) -> Plays:
+            own = slice(half, None, 2)
+            group = Instances(*(np.repeat(part[own], PLAYS, axis=0) for part in problems))
+            first = np.repeat(start[own], PLAYS, axis=0)
+            draws = np.random.default_rng([*key, half])
+            rows, moments = play(self.model, group, first, horizon, draws, budget=budget)
+            rho = relative_regret(group.utility, rows)[:, first.shape[1] :]
+            worth = torch.from_numpy(advantages(rewards(rho)).astype(np.float32))
+            return Plays(moments, worth, float(rho[:, -1].mean()))
+
+        halves = self._halves.map(played, (0, 1))
+        n = horizon - start.shape[1]
         for _ in range(1 if self.joint else EPOCHS):
-            order = rng.permutation(len(moments))
-            for part in np.array_split(order, len(moments) if self.joint else min(4, len(moments))):
-                loss = sum(self._loss(moments[t], worth[:, t]) for t in part) / len(part)
-                if self.joint:
-                    loss = loss + self._likelihood_loss(rng) / len(moments)
-                (adam,) = self.optimizers
-                adam.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.parameters, 0.5)
-                adam.step()
-        return float(rho[:, -1].mean())
+            for part in np.array_split(rng.permutation(n), n if self.joint else min(4, n)):
+                self._descend(halves, part, rng)
+        return sum(plays.regret for plays in halves) / len(halves)
+
+    def _descend(self, halves: Sequence[Plays], part: Rows, rng: np.random.Generator) -> None:
+        """Take a step on the decisions number ``part`` of both halves of the plays."""
+        batches: Sequence[Batch | None] = (None, None)
+        if self.joint:
+            n, bound = int(rng.integers(0, LONGEST + 1)), self.model.architecture.bound
+            batches = halved(self.source.batch(rng, BATCH, n, CANDIDATES, bound))
+
+        def loss_of(half: tuple[Plays, Batch | None]) -> Tensor:
+            (moments, worth, _), batch = half
+            loss = sum(self._loss(moments[t], worth[:, t]) for t in part) / len(part)
+            return loss if batch is None else loss + negative_log_likelihood(self.model, batch)
+
+        self._halves.descend(loss_of, list(zip(halves, batches, strict=True)), self.parameters)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 0.5)
+        (adam,) = self.optimizers
+        adam.step()
 
     def _loss(self, moment: Moment, worth: Tensor) -> Tensor:
         log_ei, inputs = moment.log_ei, moment.inputs
@@ -99,13 +136,6 @@ class Reinforcement:
         gain = torch.minimum(ratio * worth, ratio.clamp(1.0 - CLIP, 1.0 + CLIP) * worth)
         entropy = -(log_p.exp() * log_p.masked_fill(~moment.state.free, 0.0)).sum(dim=-1)
         return -gain.mean() - ENTROPY * entropy.mean()
-
-    def _likelihood_loss(self, rng: np.random.Generator) -> Tensor:
-        n = int(rng.integers(0, LONGEST + 1))
-        bound = self.model.architecture.bound
-        return negative_log_likelihood(
-            self.model, self.source.batch(rng, BATCH, n, CANDIDATES, bound)
-        )
 
 
 def relative_regret(utility: Array, rows: Rows) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ else:
         import torch
     except ModuleNotFoundError:  # the model's constructor says what to install
         torch = None
+
+Result = TypeVar("Result")
 
 BATCH = 24
 CANDIDATES = 56
@@ -94,6 +96,10 @@ class Halves:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,))
 
+    def map(self, function: Callable[[Any], Result], parts: Sequence[Any]) -> list[Result]:
+        """What a function makes of each part."""
+        return list(self._pool.map(function, parts))
+
     def descend(
         self, loss_of: Callable[[Any], Tensor], parts: Sequence[Any], parameters: Sequence[Tensor]
     ) -> float:
@@ -104,7 +110,7 @@ class Halves:
             found = torch.autograd.grad(loss, parameters, allow_unused=True)
             return float(loss.detach()), found
 
-        losses, found = zip(*self._pool.map(gradients, parts), strict=True)
+        losses, found = zip(*self.map(gradients, parts), strict=True)
         for parameter, each in zip(parameters, zip(*found, strict=True), strict=True):
             known = [g for g in each if g is not None]
             parameter.grad = sum(known) / len(parts) if known else None
@@ -126,7 +132,7 @@ def halved(batch: Batch) -> tuple[Batch, Batch]:
 def negative_log_likelihood(model: Model, batch: Batch) -> Tensor:
     """Mean over the candidates of minus the logarithm of the density at their targets."""
     x, z, candidates, targets = map(torch.from_numpy, batch)
-    log_p = model.trunk(x, z, candidates).log_p
+    log_p = model.log_density(x, z, candidates)
     edges = model.edges
     width = float(edges[1] - edges[0])
     # the targets are clipped to the buckets; the last one is closed

@@ -41,7 +41,7 @@ COLUMNS = 16
 """Coordinates of the network that serves any space."""
 
 STAGES = {1: "densities", 2: "acquisition", 3: "both"}
-DEFAULT_STEPS = {1: 5000, 2: 150, 3: 50}
+DEFAULT_STEPS = {1: 2000, 2: 150, 3: 50}
 RECORDS = {1: 250, 2: 10, 3: 10}
 """Steps from one line of the log, and one checkpoint, to the next."""
 

@@ -51,7 +51,7 @@ def test_an_incumbent_beyond_the_buckets_leaves_improvements_finite():
 def test_every_weight_of_the_densities_gets_a_gradient(n):
     model = Model(SMALL, np.random.default_rng(0))
     x, z, q = torch.rand(2, n, 1), torch.randn(2, n), torch.rand(2, 5, 1)
-    loss = -model.trunk(x, z, q).log_p[..., 30].mean()
+    loss = -model.log_density(x, z, q)[..., 30].mean()
     loss.backward()
     unused = {"acquisition"} | (set() if n else {"value", "store", "relevance"})
     for name, tensor in model.tensors.items():
