@@ -41,10 +41,9 @@ def train() -> None:
 )
 @click.option(
     "--stages",
-    default="1,2",
-    show_default=True,
     metavar="1,2,3",
-    help="1: densities. 2: the acquisition. 3: both.",
+    help="1: densities. 2: the acquisition. 3: both.  [default: 1,2; on random functions, where "
+    "2 gains nothing, 1]",
 )
 @click.option("--steps", metavar="N,N,N", help="Of each stage.  [default: 2000, 150, 50]")
 @click.option("--minutes", type=float, help="Stop after so many, wherever it is.")
@@ -65,7 +64,7 @@ def nap(ctx: click.Context, /, data: str | None, out: str, **given: Any) -> None
     from bbopt.metabo.nap import train as training
     from bbopt.running.identity import command_line
 
-    stages = _numbers("--stages", given["stages"])
+    stages = _numbers("--stages", given["stages"] or ("1" if data is None else "1,2"))
     if given["steps"] is None:
         steps = tuple(training.DEFAULT_STEPS.get(stage, 1) for stage in stages)
     else:
