@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,12 @@ def train() -> None:
     help="1: densities. 2: the acquisition. 3: both.  [default: 1,2; on random functions, where "
     "2 gains nothing, 1]",
 )
+@click.option(
+    "--log",
+    metavar="NAMES",
+    default="",
+    help="Parameters of CSV tables that are on a log scale, separated by commas.",
+)
 @click.option("--steps", metavar="N,N,N", help="Of each stage.  [default: 2000, 150, 50]")
 @click.option("--minutes", type=float, help="Stop after so many, wherever it is.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
@@ -54,7 +61,9 @@ def nap(ctx: click.Context, /, data: str | None, out: str, **given: Any) -> None
     """Train a neural acquisition process, and print what the validation says of it.
 
     The same steps and seed give the same weights on the same machine; '--minutes' may stop
-    earlier. Beside FILE lie the log (.csv), the curves (.svg) and what '--resume' needs.
+    earlier. Beside FILE, named ....safetensors, lie the log (.training.csv), the curves
+    (.training.svg) and what '--resume' needs. Ctrl-C stops after the step under way and keeps
+    all that.
 
     \b
     bbopt train nap --data tables/ --out mine.safetensors
@@ -76,7 +85,9 @@ def nap(ctx: click.Context, /, data: str | None, out: str, **given: Any) -> None
     path = Path(out)
     if not path.parent.is_dir():
         raise UsageError(f"--out: no such folder: {path.parent}")
-    lesson = _lesson(data, given["tasks"], given["validation"], plan.seed)
+    if data is not None and Path(data).resolve() in (path.resolve(), path.parent.resolve()):
+        raise UsageError(f"--out must not lie where the data are, got {out}")
+    lesson = _lesson(data, given["log"], given["tasks"], given["validation"], plan.seed)
     with _Line(is_quiet=ctx.find_root().params.get("quiet", False)) as line:
         metadata = training.train(
             lesson,
@@ -101,6 +112,7 @@ class _Line:
         from rich.progress import Progress as Bar
 
         self._is_quiet = is_quiet
+        self._is_stopped = False
         console = Console(stderr=True)
         self._is_bar = console.is_terminal and not is_quiet
         text, left = TextColumn("{task.description}"), TimeRemainingColumn()
@@ -110,13 +122,21 @@ class _Line:
         self._tasks: dict[int, Any] = {}
 
     def __enter__(self) -> _Line:
+        self._handler = signal.signal(signal.SIGINT, self._stop)
         self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
+        signal.signal(signal.SIGINT, self._handler)
 
-    def show(self, progress: Progress) -> None:
+    def _stop(self, *_: object) -> None:
+        if self._is_stopped:  # a second time: at once
+            raise KeyboardInterrupt
+        self._is_stopped = True
+        print("stops after this step; --resume goes on", file=sys.stderr, flush=True)
+
+    def show(self, progress: Progress) -> bool:
         text = " ".join(f"{name} {value:.3f}" for name, value in progress.measures.items())
         if self._is_bar:
             if progress.stage not in self._tasks:
@@ -128,17 +148,20 @@ class _Line:
         elif len(progress.measures) > 1 and not self._is_quiet:
             where = f"stage {progress.stage} step {progress.step}/{progress.steps}"
             print(f"{where}: {text}", file=sys.stderr, flush=True)
+        return self._is_stopped
 
 
-def _lesson(data: str | None, tasks: str | None, validation: str | None, seed: int) -> Lesson:
+def _lesson(
+    data: str | None, log: str, tasks: str | None, validation: str | None, seed: int
+) -> Lesson:
     from bbopt.metabo.nap.tasks import read_past
     from bbopt.metabo.nap.train import lesson_of, lesson_of_functions
 
     if data is None:
-        if tasks is not None or validation is not None:
-            raise UsageError("--tasks and --validation need --data")
+        if tasks is not None or validation is not None or log:
+            raise UsageError("--tasks, --validation and --log need --data")
         return lesson_of_functions()
-    past = read_past(data)
+    past = read_past(data, [name for name in log.split(",") if name])
     return lesson_of(*_split(past, tasks, validation), seed)
 
 

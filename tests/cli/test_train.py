@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from bbopt import Float, optimizer
 
 pytest.importorskip("torch")
 
+from bbopt.cli.train import _Line
 from bbopt.metabo.nap import train as training
 from bbopt.metabo.nap.architecture import Architecture
 from bbopt.metabo.nap.forward import Network
@@ -86,3 +88,22 @@ def test_tasks_without_data_and_a_missing_folder_are_refused(bbopt, tmp_path):
     assert "need --data" in bbopt("train", "nap", "--out", out, "--tasks", "0-1").stderr
     nowhere = str(tmp_path / "absent" / "mine.safetensors")
     assert "no such folder" in bbopt("train", "nap", "--out", nowhere).stderr
+
+
+def test_weights_do_not_lie_where_the_data_are(bbopt, tables, tmp_path):
+    for out in (tables / "mine.safetensors", tables):
+        result = bbopt("train", "nap", "--data", str(tables), "--out", str(out))
+        assert result.exit_code == 2
+        assert "--out must not lie where the data are" in result.stderr
+
+
+def test_an_interrupt_ends_the_training_after_the_step_and_a_second_one_at_once(capsys):
+    progress = training.Progress(1, 5, 9, {"loss": 1.0})
+    with _Line(is_quiet=True) as line:
+        assert line.show(progress) is False
+        signal.raise_signal(signal.SIGINT)
+        assert line.show(progress) is True
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert "--resume goes on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -171,7 +171,8 @@ def _split(
 def _nearest(
     rng: np.random.Generator, points: Array, rows: Rows, utility: Array, count: int
 ) -> Rows:
-    """Rows beside ``rows``, near to a few of the best of them."""
+    """Rows beside ``rows``, near to a few of the best of them; fewer where no more are left."""
+    count = min(count, len(points) - len(rows))
     if count <= 0:
         return np.zeros(0, dtype=int)
     best = rows[np.argsort(-utility[rows], kind="stable")[:TOP]]

@@ -89,26 +89,36 @@ class _Raw:
     utility: Array
 
 
-def read_past(location: str | Path) -> Past:
+def read_past(location: str | Path, log: Sequence[str] = ()) -> Past:
     """The tasks in a folder of tables, or in a storage.
 
     Studies need one objective; trials count where they are complete and have every parameter.
     Ranges and choices are widened to hold all tasks.
 
+    Parameters
+    ----------
+    location : str or Path
+        A folder, a file of a storage, or its URL.
+    log : sequence of str
+        The parameters of CSV tables that are on a log scale: npz tables and studies say so.
+
     Raises
     ------
     UsageError
-        If there is no task, one cannot be read or has fewer than 8 rows, or the parameters
-        are not the same in all of them, numbers on the same scale or choices.
+        If there is no task, one cannot be read or has fewer than 8 rows, all have but one
+        value, or the parameters are not the same in all of them, numbers on the same scale or
+        choices.
     StorageError
         If the storage cannot be read.
     """
     path = Path(location)
     is_storage = "://" in str(location) or path.is_file()
-    raw = list(_studies(str(location)) if is_storage else _tables(path))
+    raw = list(_studies(str(location)) if is_storage else _tables(path, log))
     if not raw:
         what = "study with complete trials" if is_storage else "npz or CSV file"
         raise UsageError(f"{location}: holds no {what}")
+    if all(np.ptp(task.utility) == 0 for task in raw):
+        raise UsageError(f"{location}: every task has one value alone: nothing can be learned")
     space = _common_space(raw)
     tasks = []
     for task in raw:
@@ -121,7 +131,7 @@ def read_past(location: str | Path) -> Past:
     return Past(space, tuple(tasks))
 
 
-def _tables(folder: Path) -> Iterable[_Raw]:
+def _tables(folder: Path, log: Sequence[str]) -> Iterable[_Raw]:
     from bbopt.problems.table_file import read_csv, read_npz
 
     if not folder.is_dir():
@@ -129,7 +139,7 @@ def _tables(folder: Path) -> Iterable[_Raw]:
     for file in sorted(folder.iterdir()):
         if file.suffix in (".npz", ".csv"):
             contents = (
-                read_npz(file) if file.suffix == ".npz" else read_csv(file, None, (), "minimize")
+                read_npz(file) if file.suffix == ".npz" else read_csv(file, None, log, "minimize")
             )
             sign = -1.0 if contents.direction == "minimize" else 1.0
             yield _Raw(file.stem, contents.space, contents.columns, sign * contents.values)

@@ -75,11 +75,13 @@ class Plan:
         for stage in self.stages:
             checks.one_of("stages", stage, STAGES)
         if not self.stages or list(self.stages) != sorted(set(self.stages)):
-            raise UsageError(f"stages must increase, as in 1,2, got {self.stages!r}")
+            raise UsageError(
+                f"stages must increase, as in 1,2, got {','.join(map(str, self.stages))}"
+            )
         if len(self.steps) != len(self.stages):
             raise UsageError(
                 f"steps must give one number for each of {len(self.stages)} stages, "
-                f"got {self.steps!r}"
+                f"got {','.join(map(str, self.steps))}"
             )
         for steps in self.steps:
             checks.integer("steps", steps, 1)
@@ -156,12 +158,12 @@ def train(
     minutes: float | None = None,
     resume: bool = False,
     command: str = "",
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[Progress], bool | None] = lambda progress: None,
 ) -> Metadata:
     """Train a network and write its weights to ``out``.
 
-    Beside it: ``.csv`` with the log, ``.checkpoint`` from which a training is resumed, and
-    ``.svg`` with the curves where matplotlib is installed.
+    Beside it: ``.training.csv`` with the log, ``.training.svg`` with the curves where matplotlib
+    is installed, and ``.checkpoint`` from which a training is resumed.
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ def train(
     plan : Plan
         Stages, steps, seed.
     out : Path
-        The weight file.
+        The weight file, ``....safetensors``.
     minutes : float, optional
         After so many of them the training stops where it is; resumed, it goes on.
     resume : bool
@@ -178,18 +180,22 @@ def train(
     command : str
         For the metadata.
     watch : callable
-        Is called after every step.
+        Is called after every step, and again with what a validation says; True after a step:
+        the training stops there, and can be resumed.
 
     Raises
     ------
     MissingExtra
         If torch is not installed.
     UsageError
-        If there is nothing to resume, or it is another training.
+        If ``out`` is no name for weights, there is nothing to resume, or it is another
+        training.
     """
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise UsageError(f"out must be a file named ....safetensors, got {str(out)!r}")
     architecture = Architecture(lesson.columns)
     model = Model(architecture, np.random.default_rng([plan.seed, 9]))
-    log = _Log(out.with_suffix(".csv"), keep=resume)
+    log = _Log(out.with_suffix(".training.csv"), keep=resume)
     arrays, state = read_checkpoint(out.with_suffix(".checkpoint")) if resume else ({}, {})
     about = {**asdict(plan), "stages": list(plan.stages), "steps": list(plan.steps)}
     if resume and state["plan"] != about:
@@ -208,33 +214,32 @@ def train(
         if resume and stage == state["stage"]:
             restore(arrays, model, trainer.optimizers)
             first = state["step"]
+        is_stopped = False
         for i in range(first, steps):
             measures = {"loss": trainer.step(i)}
-            is_out_of_time = end is not None and time.monotonic() > end
-            is_last = i + 1 == steps or is_out_of_time
-            if is_last or (i + 1) % RECORDS[stage] == 0:
-                if stage != 2:
-                    measures |= validation_losses(model, lesson.validation)
-                if is_last:
-                    measures |= validation_regrets(model, lesson.validation)
-                    metadata = replace(
-                        metadata, validation={**metadata.validation, f"stage {stage}": measures}
-                    )
-                log.write(stage, i + 1, measures)
-                where = {"stage": stage, "step": i + 1, "plan": about}
-                write_checkpoint(
-                    out.with_suffix(".checkpoint"),
-                    model,
-                    trainer.optimizers,
-                    {**where, "validation": dict(metadata.validation)},
-                )
-            watch(Progress(stage, i + 1, steps, measures))
-            if is_out_of_time:
+            is_late = end is not None and time.monotonic() > end
+            is_stopped = bool(watch(Progress(stage, i + 1, steps, measures))) or is_late
+            is_last = i + 1 == steps or is_stopped
+            if not is_last and (i + 1) % RECORDS[stage]:
+                continue
+            if stage != 2:
+                measures |= validation_losses(model, lesson.validation)
+            if is_last:
+                measures |= validation_regrets(model, lesson.validation)
+                found = {**metadata.validation, f"stage {stage}": measures}
+                metadata = replace(metadata, validation=found)
+            log.write(stage, i + 1, measures)
+            state = {"stage": stage, "step": i + 1, "plan": about}
+            state["validation"] = dict(metadata.validation)
+            write_checkpoint(out.with_suffix(".checkpoint"), model, trainer.optimizers, state)
+            if len(measures) > 1:
+                watch(Progress(stage, i + 1, steps, measures))
+            if is_stopped:
                 break
         save(out, model.arrays(), metadata)
-        if end is not None and time.monotonic() > end:
+        if is_stopped:
             break
-    log.draw(out.with_suffix(".svg"))
+    log.draw(out.with_suffix(".training.svg"))
     return metadata
 
 

@@ -109,7 +109,7 @@ class Metadata:
 
 def save(path: str | Path, tensors: Mapping[str, Array], metadata: Metadata) -> None:
     """Write a weight file whole: another name first, then renamed."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as serialised
 
     path = Path(path)
     _check_shapes(tensors, metadata.architecture)
@@ -118,7 +118,7 @@ def save(path: str | Path, tensors: Mapping[str, Array], metadata: Metadata) -> 
     arrays = {name: np.array(array, np.float32, order="C") for name, array in tensors.items()}
     draft = path.with_name(path.name + ".draft")
     try:
-        save_file(arrays, draft, metadata={FORMAT: text})
+        draft.write_bytes(serialised(arrays, metadata={FORMAT: text}))
         draft.replace(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error}") from None

@@ -37,6 +37,37 @@ def test_tables_become_tasks_over_a_space_that_holds_them_all(tmp_path):
     np.testing.assert_allclose(past.tasks[0].x[:, 0], np.log(x[:, 0] / 0.01) / np.log(200.0))
 
 
+def test_the_scale_of_columns_of_csv_tables_is_said(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text(
+            "lr,depth,value\n" + "".join(f"{10.0**-i},{i},{i * i}\n" for i in range(8))
+        )
+    lr, depth = read_past(tmp_path, ["lr"]).parameters
+    assert (lr.log, depth.log) == (True, False)
+    assert not read_past(tmp_path).parameters[0].log
+
+
+def test_tasks_without_any_difference_are_refused(tmp_path):
+    for name in "ab":
+        rows = "".join(f"{i},1.0\n" for i in range(9))
+        (tmp_path / f"{name}.csv").write_text(f"x,value\n{rows}")
+    with pytest.raises(UsageError, match="every task has one value alone"):
+        read_past(tmp_path)
+
+
+@pytest.mark.parametrize("rows", [8, 14, 18])
+@pytest.mark.parametrize("n", [0, 1, 5, 50])
+def test_the_shortest_tasks_give_whole_batches(rows, n):
+    rng = np.random.default_rng(rows)
+    x = rng.random((rows, 2))
+    source = PoolSource(Past(SQUARE, (Task("a", x, x.sum(axis=1)),)), rng, tables=1.0)
+    for _ in range(10):
+        batch = source.batch(rng, 3, n, 56, 6.0)
+        assert batch.x.shape == (3, n, 2)
+        assert batch.targets.shape == (3, 56)
+        assert np.isfinite(batch.targets).all()
+
+
 def test_studies_become_tasks_and_what_failed_is_left_out(tmp_path):
     storage = f"sqlite:///{tmp_path}/past.db"
     optuna.logging.set_verbosity(optuna.logging.ERROR)

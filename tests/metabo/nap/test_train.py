@@ -16,6 +16,7 @@ from bbopt.metabo.nap.architecture import Architecture  # noqa: E402
 from bbopt.metabo.nap.forward import Network  # noqa: E402
 from bbopt.metabo.nap.tasks import Past, Task  # noqa: E402
 from bbopt.metabo.nap.train import Plan, lesson_of, train  # noqa: E402
+from bbopt.metabo.nap.weights import load  # noqa: E402
 from bbopt.space import Float, Space  # noqa: E402
 
 SMALL = {
@@ -103,7 +104,10 @@ def test_a_training_that_was_killed_goes_on_as_if_it_had_not(lesson, whole, tmp_
         train(lesson, PLAN, broken, watch=watch)
     train(lesson, PLAN, broken, resume=True, command="bbopt train nap")
     assert weights(broken) == weights(whole)
-    assert broken.with_suffix(".csv").read_text() == whole.with_suffix(".csv").read_text()
+    assert (
+        broken.with_suffix(".training.csv").read_text()
+        == whole.with_suffix(".training.csv").read_text()
+    )
 
 
 @pytest.mark.usefixtures("no_picture")
@@ -128,12 +132,12 @@ def test_the_file_says_what_it_is_for_and_where_it_comes_from(whole):
 
 
 def test_the_log_has_the_steps_and_the_picture_is_drawn(whole):
-    with whole.with_suffix(".csv").open() as file:
+    with whole.with_suffix(".training.csv").open() as file:
         rows = list(csv.DictReader(file))
     steps = [(int(row["stage"]), int(row["step"])) for row in rows]
     assert steps == [(1, 2), (1, 4), (1, 5), (2, 1), (2, 2), (3, 1)]
     assert all(float(row["nll 25"]) < 10 for row in rows if row["stage"] != "2")
-    assert "<svg" in whole.with_suffix(".svg").read_text()
+    assert "<svg" in whole.with_suffix(".training.svg").read_text()
 
 
 @pytest.mark.usefixtures("no_picture")
@@ -162,3 +166,21 @@ def test_a_checkpoint_of_another_plan_is_refused(lesson, tmp_path):
 def test_a_plan_that_is_none_is_refused(given, message):
     with pytest.raises(UsageError, match=message):
         Plan(**given)
+
+
+@pytest.mark.usefixtures("no_picture")
+def test_a_watcher_stops_the_training_where_it_can_be_resumed(lesson, whole, tmp_path):
+    out = tmp_path / "broken.safetensors"
+    train(lesson, PLAN, out, watch=lambda progress: progress.step == 2)
+    assert load(out)[1].validation
+    train(lesson, PLAN, out, resume=True)
+    for name, array in load(whole)[0].items():
+        np.testing.assert_array_equal(array, load(out)[0][name])
+
+
+@pytest.mark.parametrize("name", ["weights", "weights.csv", "folder.safetensors"])
+def test_what_is_no_name_for_weights_is_refused_before_anything_is_written(lesson, tmp_path, name):
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(UsageError, match=r"out must be a file named \.\.\.\.safetensors"):
+        train(lesson, PLAN, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.safetensors"]
