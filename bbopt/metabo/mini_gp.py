@@ -7,7 +7,8 @@ posterior is exact and costs a function of the number of unique candidates.
 What we changed: at least one evaluation a decision where the paper's rule rounds to none;
 hyper-parameters are learned, with a cap on the repeats meanwhile; C grows with the number of
 candidates seen; in continuous domains a candidate evaluated before is taken again where it is
-nearly as good as the best; several decisions may be open at once.
+nearly as good as the best; several decisions may be open at once; where lengthscales are learned,
+one decision in five takes the function to vary faster (:meth:`Surrogate.doubted`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bbopt.metabo.confidence import finite_beta, growing_beta
 from bbopt.metabo.criteria import UCB, LogEI, Uncertainty
 from bbopt.metabo.domain import Pending, Place, Preference, Score
 from bbopt.metabo.domain_of import domain_of
+from bbopt.metabo.posterior import Posterior
 from bbopt.metabo.repeats import (
     ROUNDINGS,
     free_staleness,
@@ -52,6 +54,9 @@ CRASHES = 3
 
 EI_BETA = 1.5
 """β of expected improvement while hyper-parameters are learned."""
+
+DOUBTS = 5
+"""One decision in so many, by chance, doubts the lengthscales that were learned."""
 
 DELTA = 0.1
 """Probability with which the schedule of β may fail."""
@@ -280,8 +285,9 @@ class MiniGP(Optimizer):
         beta = self._beta()
         if pending and self.settings.wait:
             beta *= staleness  # mean and variance are not equally stale (Desautels et al. 2014)
+        posterior = surrogate.doubted() if self._is_doubtful(rng) else surrogate.posterior
         choice = self._domain.choose(
-            self._score(beta, rng), surrogate.posterior, pending, preference, rng
+            self._score(posterior, beta, rng), posterior, pending, preference, rng
         )
         if surrogate.is_deterministic:
             return choice.place, 1
@@ -298,6 +304,14 @@ class MiniGP(Optimizer):
         if cost and self.settings.staleness == "auto" and not self._is_last(choice.place):
             count = max(count, min(repeats_for_cost(choice.variance, noise, cost), limit))
         return choice.place, count
+
+    def _is_doubtful(self, rng: np.random.Generator) -> bool:
+        """Whether this decision is one of the few that do not believe the lengthscales learned.
+
+        They become rarer as points become many, since each computes a posterior anew.
+        """
+        surrogate = self._surrogate
+        return surrogate.learns and rng.random() * max(DOUBTS, len(surrogate.data) / 20) < 1.0
 
     def _is_last(self, place: Place) -> bool:
         """Whether the last trial was there, so that going there costs nothing."""
@@ -334,7 +348,7 @@ class MiniGP(Optimizer):
         return growing_beta(self._surrogate.n_evaluations)
 
     @abstractmethod
-    def _score(self, beta: float, rng: np.random.Generator) -> Score:
+    def _score(self, posterior: Posterior, beta: float, rng: np.random.Generator) -> Score:
         """What the next decision maximises."""
 
     # -- tell
@@ -447,7 +461,7 @@ class MiniGP(Optimizer):
 class MiniGPUCB(MiniGP):
     """The largest upper confidence bound ``mean + β sd``, evaluated again and again."""
 
-    def _score(self, beta: float, rng: np.random.Generator) -> Score:
+    def _score(self, posterior: Posterior, beta: float, rng: np.random.Generator) -> Score:
         return UCB(beta)
 
 
@@ -461,23 +475,23 @@ class MiniGPEI(MiniGP):
     def _learning_beta(self) -> float:
         return EI_BETA
 
-    def _score(self, beta: float, rng: np.random.Generator) -> Score:
-        return LogEI(self._domain.best_mean(self._surrogate.posterior), max(beta, 1e-3))
+    def _score(self, posterior: Posterior, beta: float, rng: np.random.Generator) -> Score:
+        return LogEI(self._domain.best_mean(posterior), max(beta, 1e-3))
 
 
 @register_optimizer("mini-gp-ts")
 class MiniGPThompson(MiniGP):
     """Thompson sampling: the maximum of a function drawn from the posterior, repeated alike."""
 
-    def _score(self, beta: float, rng: np.random.Generator) -> Score:
-        return Path(self._surrogate.posterior, self._d, rng)
+    def _score(self, posterior: Posterior, beta: float, rng: np.random.Generator) -> Score:
+        return Path(posterior, self._d, rng)
 
 
 @register_optimizer("mini-gp-explore")
 class MiniGPExplore(MiniGP):
     """Pure exploration: the largest posterior sd, repeated alike."""
 
-    def _score(self, beta: float, rng: np.random.Generator) -> Score:
+    def _score(self, posterior: Posterior, beta: float, rng: np.random.Generator) -> Score:
         return Uncertainty()
 
 

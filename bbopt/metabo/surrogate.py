@@ -48,6 +48,10 @@ N_STARTS, N_STARTS_LATER = 4, 2
 """Starts of the first fit of hyper-parameters, and of later ones."""
 
 
+DOUBT = 0.5
+"""Longest lengthscale of :meth:`Surrogate.doubted`, as a share of the geometric mean."""
+
+
 @dataclass(frozen=True)
 class Hyperparameters:
     """What the model knows or assumes.
@@ -241,6 +245,18 @@ class Surrogate:
             self._look = self._computed()
         return self._look
 
+    def doubted(self) -> Posterior:
+        """The posterior of a function that varies faster than what was learned.
+
+        No lengthscale is longer than ``DOUBT`` of their geometric mean. A few points may explain
+        a coordinate away, and a search that believes them never evaluates what would tell.
+        Berkenkamp et al. 2019 (arXiv:1901.03357) shorten lengthscales for the same reason.
+        """
+        k = self.kernel
+        longest = DOUBT * float(np.exp(np.log(k.lengthscales).mean()))
+        shorter = np.minimum(k.lengthscales, longest).tolist()
+        return self._computed(kernel=type(k)(shorter, k.variance, k.groups))
+
     def keep(self) -> None:
         """Update the posterior from now on, over a table, rather than compute it anew."""
         self._posterior = self.posterior
@@ -267,18 +283,20 @@ class Surrogate:
         shift = self._scale.shift + self._scale.scale * self._constant
         return self.data.scaled(shift, self._scale.scale)
 
-    def _prior(self) -> Posterior:
+    def _prior(self, kernel: Kernel | None = None) -> Posterior:
         """A posterior without data."""
         n = 0 if self._candidates is None else len(self._candidates)
         form = "unique" if n >= MANY else "rows"
-        return Posterior(self.kernel, self.noise, candidates=self._candidates, form=form)
+        return Posterior(kernel or self.kernel, self.noise, candidates=self._candidates, form=form)
 
     def observed(self) -> Posterior:
         """The posterior of what was observed alone, without what stands for failures."""
         return self._computed([]) if self._failed else self.posterior
 
-    def _computed(self, failed: list[Place] | None = None) -> Posterior:
-        posterior = self._prior()
+    def _computed(
+        self, failed: list[Place] | None = None, kernel: Kernel | None = None
+    ) -> Posterior:
+        posterior = self._prior(kernel)
         data = self._standardised()
         failed = list(self._failed.values()) if failed is None else failed
         low = float(np.quantile(data.mean, FAILED)) if len(data) else 0.0

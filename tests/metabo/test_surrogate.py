@@ -240,6 +240,28 @@ def test_the_kernel_has_one_lengthscale_a_parameter():
     assert type(make(kernel="rbf").kernel) is RBF
 
 
+@pytest.mark.parametrize("table", [True, False], ids=["table", "box"])
+def test_a_doubter_takes_no_coordinate_for_irrelevant_and_changes_nothing(table):
+    surrogate = make(table=table, known=False)
+    history(surrogate, 12, table=table)  # of a function of the first coordinate alone
+    surrogate.refit_if_due(rng())
+    first, second = surrogate.kernel.lengthscales
+    assert second > 4.0 * first  # explained away
+    doubted = surrogate.doubted()
+    longest = module.DOUBT * math.sqrt(first * second)
+    expected = min(first, longest), min(second, longest)
+    np.testing.assert_allclose(doubted.kernel.lengthscales, expected)
+    x = np.array([[0.5, 0.02], [0.5, 0.98]])
+    k = type(surrogate.kernel)(expected, surrogate.kernel.variance)
+    data = surrogate.data
+    scaled = surrogate._standardised()
+    gram = k(data.points, data.points) + np.diag(surrogate.noise / data.count)
+    mean = k(x, data.points) @ np.linalg.solve(gram, scaled.mean)
+    if not table:
+        np.testing.assert_allclose(doubted.predict(x)[0], mean, rtol=1e-6, atol=1e-8)
+    assert surrogate.posterior.kernel is surrogate.kernel
+
+
 def test_hyper_parameters_are_fitted_when_that_is_due_and_only_then(monkeypatch):
     fits = []
     fit = module.fit
