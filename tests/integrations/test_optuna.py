@@ -180,7 +180,11 @@ def test_it_proposes_what_ask_and_tell_propose(name: str) -> None:
         numbers = range(len(found), len(found) + trial.repeats)
         found += [trial.params] * trial.repeats
         optimizer.tell(trial, [value(trial.params, number) for number in numbers])
-    assert [t.params for t in study.trials] == found[:60]
+    # values that come one by one have other rounding errors than those of a batch
+    given, wanted = (
+        [[p["n"], p["x"]] for p in each] for each in ([t.params for t in study.trials], found[:60])
+    )
+    np.testing.assert_allclose(given, wanted, rtol=1e-9)
     assert max(planned(t) for t in study.trials[1:]) > 1
 
 
