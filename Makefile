@@ -47,7 +47,7 @@ nap: .venv/installed ## train the weights nap_xgb6 anew, into runs/nap (ten minu
 	.venv/bin/bbopt train nap --data $(BBOPT_DATA)/hpobench_xgb --tasks 0-19 --validation 20-29 \
 	  --steps 2000,150 --out runs/nap/nap_xgb6.safetensors
 
-nap-generic: .venv/installed ## the same of nap_generic, which needs no data (a quarter of an hour)
+nap-generic: .venv/installed ## the same of nap_generic, which needs no data (ten minutes)
 	mkdir -p runs/nap
 	.venv/bin/bbopt train nap --stages 1 --steps 4000 --out runs/nap/nap_generic.safetensors
 

@@ -73,15 +73,13 @@ def make_page(bench: Bench, comparisons: Sequence[Comparison]) -> Page:
     tasks = [task for comparison in comparisons for task in comparison.tasks]
     look = plots.looks(methods)
     _head(page, bench, len(methods), len(tasks))
-    for comparison in comparisons:
-        add_verdict(page, comparison, look, _which(comparison, comparisons))
+    which = [_which(comparison, comparisons) for comparison in comparisons]
+    for comparison, end in zip(comparisons, which, strict=True):
+        add_verdict(page, comparison, look, end)
     add_progress(page, tasks, look)
-    for comparison in comparisons:
-        add_comparison(page, comparison, look, _which(comparison, comparisons))
-    for comparison in comparisons:
-        add_estimates(page, comparison, look, _which(comparison, comparisons))
-    for comparison in comparisons:
-        add_test_values(page, comparison, look, _which(comparison, comparisons))
+    for add in (add_comparison, add_estimates, add_test_values):
+        for comparison, end in zip(comparisons, which, strict=True):
+            add(page, comparison, look, end)
     add_effort(page, bench.records, methods, look)
     add_spend(page, bench.records, look)
     _troubles(page, bench)

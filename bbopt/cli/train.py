@@ -104,7 +104,10 @@ def nap(ctx: click.Context, /, data: str | None, out: str, **given: Any) -> None
 
 
 class _Line:
-    """Progress on stderr: a bar on a terminal, else a line for each line of the log."""
+    """Progress on stderr: a bar on a terminal, else a line for each line of the log.
+
+    Ctrl-C ends the training after the step under way, a second one at once.
+    """
 
     def __init__(self, *, is_quiet: bool) -> None:
         from rich.console import Console

@@ -229,9 +229,9 @@ def train(
                 found = {**metadata.validation, f"stage {stage}": measures}
                 metadata = replace(metadata, validation=found)
             log.write(stage, i + 1, measures)
-            state = {"stage": stage, "step": i + 1, "plan": about}
-            state["validation"] = dict(metadata.validation)
-            write_checkpoint(out.with_suffix(".checkpoint"), model, trainer.optimizers, state)
+            where = {"stage": stage, "step": i + 1, "plan": about}
+            where["validation"] = dict(metadata.validation)
+            write_checkpoint(out.with_suffix(".checkpoint"), model, trainer.optimizers, where)
             if len(measures) > 1:
                 watch(Progress(stage, i + 1, steps, measures))
             if is_stopped:
