@@ -28,22 +28,10 @@ class BucketDensity:
 
     def __init__(self, logits: Array, edges: Array) -> None:
         self.edges = np.asarray(edges, dtype=np.float64)
-        logits = np.asarray(logits, dtype=np.float64)
         shifted = logits - logits.max(axis=1, keepdims=True)
-        self.log_p: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-    @cached_property
-    def p(self) -> Array:
+        weights = np.exp(shifted).astype(np.float64)  # exponentials of the logits' own precision
+        self.p: Array = weights / weights.sum(axis=1, keepdims=True)
         """Probability of each bucket, ``(m, K)``."""
-        p: Array = np.exp(self.log_p)
-        return p
-
-    def mapped(self, edges: Array) -> BucketDensity:
-        """The densities with the same probabilities over other buckets: a monotone map's image."""
-        image = BucketDensity.__new__(BucketDensity)
-        image.edges, image.log_p = edges, self.log_p
-        image.__dict__["p"] = self.p
-        return image
 
     @property
     def mean(self) -> Array:
@@ -64,62 +52,28 @@ class BucketDensity:
         first, second = (self.p @ np.column_stack([middle, middle**2 + within])).T
         return first + centre, np.maximum(second - first**2, within.min())
 
-    def log_pdf(self, y: Array) -> Array:
-        """Logarithm of each density at ``y`` ``(m,)``; -inf outside the buckets."""
-        k = np.searchsorted(self.edges, y, side="right") - 1
-        k = np.where(y == self.edges[-1], len(self.edges) - 2, k)  # the last bucket is closed
-        inside = (k >= 0) & (k < len(self.edges) - 1)
-        k = np.where(inside, k, 0)
-        values = self.log_p[np.arange(len(k)), k] - np.log(np.diff(self.edges))[k]
-        return np.where(inside, values, -np.inf)
-
-    def log_ei(self, best: float) -> Array:
-        """Logarithm of the expected improvement ``E (y - best)^+``, ``(m,)``.
+    def ei(self, best: float) -> Array:
+        """The expected improvement ``E (y - best)^+``, ``(m,)``.
 
         Exact, in the bucket that holds ``best`` too: ``(b - best)² / (2 w)`` times its
-        probability, with ``w`` its width and ``b`` its upper edge. -inf where no bucket is
-        above ``best``.
+        probability, with ``w`` its width and ``b`` its upper edge.
         """
-        low, high = self.edges[:-1], self.edges[1:]
-        gain = 0.5 * (high + np.maximum(low, best)) - best
-        return self._log_expectation(gain * self._share_above(best))
-
-    def ei(self, best: float) -> Array:
-        """The expected improvement ``E (y - best)^+``, ``(m,)``."""
-        ei: Array = np.exp(self.log_ei(best))
+        ei: Array = self.p @ self._gain_over(best)
         return ei
-
-    def log_pi(self, best: float) -> Array:
-        """Logarithm of the probability of improvement ``P(y > best)``, ``(m,)``."""
-        return self._log_expectation(self._share_above(best))
 
     def pi(self, best: float) -> Array:
         """The probability of improvement ``P(y > best)``, ``(m,)``."""
-        pi: Array = np.exp(self.log_pi(best))
+        pi: Array = self.p @ self._share_above(best)
         return pi
 
-    def quantile(self, level: float) -> Array:
-        """Where each distribution function reaches ``level`` in [0, 1], ``(m,)``."""
-        after = np.cumsum(self.p, axis=1)
-        k = np.minimum((after < level).sum(axis=1), self.p.shape[1] - 1)
-        rows = np.arange(len(k))
-        inside = (level - (after[rows, k] - self.p[rows, k])) / np.maximum(self.p[rows, k], 1e-300)
-        low, high = self.edges[k], self.edges[k + 1]
-        quantile: Array = low + np.clip(inside, 0.0, 1.0) * (high - low)
-        return quantile
+    def _gain_over(self, best: float) -> Array:
+        """What each bucket adds to the expected improvement where it is certain, ``(K,)``."""
+        low, high = self.edges[:-1], self.edges[1:]
+        gain: Array = 0.5 * (high + np.maximum(low, best)) - best
+        return gain * self._share_above(best)
 
     def _share_above(self, best: float) -> Array:
         """The share of each bucket above ``best``, ``(K,)``."""
         low, high = self.edges[:-1], self.edges[1:]
         share: Array = np.clip((high - best) / (high - low), 0.0, 1.0)
         return share
-
-    def _log_expectation(self, g: Array) -> Array:
-        """``log Σ_k p_k g_k``, ``(m,)``, precise where all that counts is improbable."""
-        used = g > 0.0
-        if not used.any():
-            return np.full(len(self.log_p), -np.inf)
-        terms = self.log_p[:, used] + np.log(g[used])
-        largest = terms.max(axis=1)
-        total: Array = largest + np.log(np.exp(terms - largest[:, None]).sum(axis=1))
-        return total

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -72,14 +73,18 @@ class Prediction:
     """``(m,)``: the candidate to evaluate next has the largest."""
     logits: Array
     """Of the buckets of the density of ``z``, ``(m, K)``."""
-    mean: Array
-    """Predicted utility, ``(m,)``."""
-    sd: Array
-    """Its standard deviation, ``(m,)``."""
     log_ei: Array
     """Logarithm of the expected improvement of ``z`` over the best of the history, ``(m,)``."""
     z: Array
     """Predicted ``z``, ``(m,)``: what a pending point counts as in :meth:`Network.extend`."""
+    edges: Array
+    """Of the buckets, as utilities, ``(K + 1,)``."""
+
+    @cached_property
+    def utility(self) -> BucketDensity:
+        """The density of the utility, whose ``mean`` and ``variance`` are ``(m,)``."""
+        # the warp keeps the order of the buckets, so that they are buckets of the utility, too
+        return BucketDensity(self.logits, self.edges)
 
 
 class Network:
@@ -167,7 +172,8 @@ class Network:
             self._score_chunk(history, points[i : i + CHUNK], left)
             for i in range(0, max(len(points), 1), CHUNK)
         ]
-        return Prediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Prediction(*columns, history.scale.utility(self._edges))
 
     def _score_chunk(self, history: History, points: Tensor, left: int) -> tuple[Tensor, ...]:
         h = self._point_tokens(points) + self._tensors["candidate"]
@@ -175,11 +181,10 @@ class Network:
             h = self._block(i, h, points, layer)
         logits = self._linear("density", normed(h))
         density = BucketDensity(logits, self._edges)
-        # the warp keeps the order of the buckets, so that they are buckets of the utility, too
-        utility = density.mapped(history.scale.utility(self._edges))
         n, best = len(history.z), min(history.best, float(self._edges[-2]))
-        log_ei = np.maximum(density.log_ei(best), LEAST_LOG)
-        log_pi = np.maximum(density.log_pi(best), LEAST_LOG)
+        least = np.exp(LEAST_LOG)
+        log_ei = np.log(np.maximum(density.ei(best), least))
+        log_pi = np.log(np.maximum(density.pi(best), least))
         state = np.array([history.best, n / 50.0, left / 50.0, n == 0])
         features = np.column_stack(
             [density.mean, density.variance**0.5, log_ei, log_pi, np.tile(state, (len(h), 1))]
@@ -188,8 +193,7 @@ class Network:
         hidden = silu(self._linear("acquisition.second", hidden))
         bonus = self._linear("acquisition.third", hidden)[:, 0]
         acquisition = self._tensors["acquisition.slope"] * log_ei + bonus
-        sd = np.sqrt(utility.variance)
-        return acquisition, logits, utility.mean, sd, log_ei, density.mean
+        return acquisition, logits, log_ei, density.mean
 
     def _read(self, x: Array, z: Array, scale: Scale) -> History:
         points = self._points(x)
@@ -283,7 +287,9 @@ def normed(h: Tensor) -> Tensor:
 
 def silu(x: Tensor) -> Tensor:
     """``x / (1 + exp(-x))``: of the smooth activations the cheapest in numpy."""
-    y: Tensor = np.exp(-np.clip(x, -LARGEST_LOGIT, None))
+    y: Tensor = np.negative(x)
+    with np.errstate(over="ignore"):  # x / inf is the limit
+        np.exp(y, out=y)
     y += np.float32(1.0)
     np.divide(x, y, out=y)
     return y

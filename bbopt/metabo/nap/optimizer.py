@@ -10,7 +10,7 @@ that pend count as if they had given what is predicted of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbopt.metabo.nap.choice import View, network_for
-from bbopt.metabo.nap.forward import History
+from bbopt.metabo.nap.forward import History, Prediction
 from bbopt.metabo.scored import Score, Scored
 from bbopt.registry import register_optimizer
 from bbopt.settings import setting
@@ -26,6 +26,13 @@ from bbopt.space import Array
 
 LONGEST_HORIZON = 50
 """More evaluations to come than so many were not seen in training."""
+
+VALUES: dict[str, Callable[[Prediction], Array]] = {
+    "nap": lambda found: found.acquisition,
+    "ei": lambda found: found.log_ei,
+    "mean": lambda found: found.utility.mean,
+}
+"""What is maximised, by the name that the setting ``acquisition`` has for it."""
 
 logger = logging.getLogger("bbopt")
 
@@ -43,7 +50,7 @@ class NAPSettings:
         "nap",
         "what is maximised: the learned acquisition, the expected improvement (ei) or the mean of "
         "the same network's prediction",
-        choices=("nap", "ei", "mean"),
+        choices=tuple(VALUES),
     )
     temperature: float = setting(
         0.0, "candidates are drawn with odds exp(acquisition / temperature); 0: the largest", low=0
@@ -54,7 +61,7 @@ class NAPSettings:
         low=0,
     )
     n_candidates: int = setting(
-        256,
+        128,
         "points that fill the space, and points around the best, that a decision looks at where "
         "there is no table",
         low=1,
@@ -113,8 +120,7 @@ class NAP(Scored):
 
         def score(points: Array) -> Array:
             found = self._network.score(history, self._view.of(points, fields), left)
-            choices = {"nap": found.acquisition, "ei": found.log_ei, "mean": found.mean}
-            return choices[self.settings.acquisition]
+            return VALUES[self.settings.acquisition](found)
 
         return score
 

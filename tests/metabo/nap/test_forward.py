@@ -141,8 +141,9 @@ def test_an_affine_map_of_the_utilities_changes_units_and_no_decision(network, a
     one = network.score(network.read(x, utility), candidates, 5)
     other = network.score(network.read(x, a * utility + b), candidates, 5)
     np.testing.assert_allclose(other.acquisition, one.acquisition, atol=1e-4)
-    np.testing.assert_allclose(other.mean, a * one.mean + b, rtol=1e-4, atol=1e-4 * a)
-    np.testing.assert_allclose(other.sd, a * one.sd, rtol=1e-4)
+    mean, variance = one.utility.mean, one.utility.variance
+    np.testing.assert_allclose(other.utility.mean, a * mean + b, rtol=1e-4, atol=1e-4 * a)
+    np.testing.assert_allclose(other.utility.variance, a**2 * variance, rtol=2e-4)
 
 
 @pytest.mark.parametrize("utility", [[2.0], [3.0] * 4, [np.nan], [np.nan, 1.0], [1e150, -1e150]])
