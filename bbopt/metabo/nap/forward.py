@@ -69,16 +69,16 @@ class History:
 class Prediction:
     """What the network says of m candidates; larger is better."""
 
+    edges: Array
+    """Of the buckets of the density, as utilities, ``(K + 1,)``."""
     acquisition: Array
     """``(m,)``: the candidate to evaluate next has the largest."""
     logits: Array
-    """Of the buckets of the density of ``z``, ``(m, K)``."""
+    """Of the buckets, ``(m, K)``."""
     log_ei: Array
     """Logarithm of the expected improvement of ``z`` over the best of the history, ``(m,)``."""
     z: Array
     """Predicted ``z``, ``(m,)``: what a pending point counts as in :meth:`Network.extend`."""
-    edges: Array
-    """Of the buckets, as utilities, ``(K + 1,)``."""
 
     @cached_property
     def utility(self) -> BucketDensity:
@@ -172,8 +172,8 @@ class Network:
             self._score_chunk(history, points[i : i + CHUNK], left)
             for i in range(0, max(len(points), 1), CHUNK)
         ]
-        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Prediction(*columns, history.scale.utility(self._edges))
+        edges = history.scale.utility(self._edges)
+        return Prediction(edges, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _score_chunk(self, history: History, points: Tensor, left: int) -> tuple[Tensor, ...]:
         h = self._point_tokens(points) + self._tensors["candidate"]
