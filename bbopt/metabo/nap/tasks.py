@@ -6,6 +6,7 @@ or from a storage of Optuna with many studies.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ import numpy as np
 from bbopt.errors import SpaceError, UsageError
 from bbopt.metabo.nap.weights import Parameter
 from bbopt.space import Array, Categorical, Dimension, Float, Int, Space
+
+logger = logging.getLogger("bbopt")
 
 FEWEST = 8
 """Rows that a task needs: a history and candidates beside it."""
@@ -93,7 +96,8 @@ def read_past(location: str | Path, log: Sequence[str] = ()) -> Past:
     """The tasks in a folder of tables, or in a storage.
 
     Studies need one objective; trials count where they are complete and have every parameter.
-    Ranges and choices are widened to hold all tasks.
+    A study without any, or with several objectives, is left out with a warning. Ranges and
+    choices are widened to hold all tasks.
 
     Parameters
     ----------
@@ -155,12 +159,14 @@ def _studies(location: str) -> Iterable[_Raw]:
         studies = sorted(storage.get_all_studies(), key=lambda study: study.study_name)
         for study in studies:
             if len(study.directions) != 1:
+                logger.warning("study %r is left out: several objectives", study.study_name)
                 continue
             found = storage.get_all_trials(
                 study._study_id, deepcopy=False, states=(TrialState.COMPLETE,)
             )
             trials = [t for t in found if t.values and math.isfinite(t.values[0]) and t.params]
             if not trials:
+                logger.warning("study %r is left out: no complete trial", study.study_name)
                 continue
             names = sorted(set.intersection(*(set(t.params) for t in trials)))
             dimensions: dict[str, Dimension] = {}

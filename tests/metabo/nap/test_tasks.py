@@ -68,7 +68,7 @@ def test_the_shortest_tasks_give_whole_batches(rows, n):
         assert np.isfinite(batch.targets).all()
 
 
-def test_studies_become_tasks_and_what_failed_is_left_out(tmp_path):
+def test_studies_become_tasks_and_what_failed_is_left_out(tmp_path, caplog):
     storage = f"sqlite:///{tmp_path}/past.db"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for name, direction in (("one", "minimize"), ("two", "maximize")):
@@ -82,8 +82,12 @@ def test_studies_become_tasks_and_what_failed_is_left_out(tmp_path):
             layers = trial.suggest_int("layers", 1, 4)
             study.tell(trial, lr + layers)
         study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    optuna.create_study(storage=storage, study_name="empty")
+    optuna.create_study(storage=storage, study_name="pair", directions=["minimize"] * 2)
     past = read_past(storage)
     assert [task.name for task in past.tasks] == ["one", "two"]
+    assert "'empty' is left out: no complete trial" in caplog.text
+    assert "'pair' is left out: several objectives" in caplog.text
     assert [parameter.name for parameter in past.parameters] == ["layers", "lr"]
     assert past.tasks[0].x.shape == (10, 2)
     assert past.tasks[0].utility.max() < 0 < past.tasks[1].utility.min()
