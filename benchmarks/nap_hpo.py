@@ -31,6 +31,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before the first import of torch
 import numpy as np
 from parts import resumable
 from parts.nap_page import AT, Arm, page
+from parts.table_fit import TableFit
 from parts.table_logei import TableLogEI
 
 import bbopt
@@ -54,6 +55,7 @@ ARMS = {
     "greedy mean": Arm("nap", {"acquisition": "mean"}, is_certain=True),
     "np-ei": Arm("nap", {"acquisition": "ei"}, is_certain=True),
     "nap": Arm("nap", {}, is_certain=True),
+    "fit of the table": Arm("fit", is_certain=True),
 }
 """In the order of the tables. All arms of ``nap`` are one network; ``np-ei`` is its first stage."""
 
@@ -169,7 +171,7 @@ def play(cell: Cell, plan: Plan) -> Run:
     problem = problem_of(next(file for file in plan.tasks if Path(file).stem == cell.task))
     spec = problem.spec
     assert spec.candidates is not None
-    optimizer = build(arm, spec, cell.seed, plan.earlier)
+    optimizer = build(arm, problem, cell.seed, plan.earlier)
     free = FreeRows(spec.candidates, spec.space)
     losses: list[float] = []
     if cell.protocol == "A":
@@ -195,16 +197,18 @@ def play(cell: Cell, plan: Plan) -> Run:
     return Run(*regrets, 1000 * seconds / n_asks, digest(arm))
 
 
-def build(arm: Arm, spec: bbopt.Spec, seed: int, earlier: str) -> Optimizer:
+def build(arm: Arm, problem: bbopt.Problem, seed: int, earlier: str) -> Optimizer:
     """The optimizer of an arm."""
     if arm.optimizer == "botorch":
-        return TableLogEI(spec, seed=seed)
+        return TableLogEI(problem.spec, seed=seed)
+    if arm.optimizer == "fit":
+        return TableFit(problem, seed=seed)
     settings = dict(arm.settings)
     if arm.optimizer in ("portfolio", "transfer-gp"):
         settings["tables"] = earlier
     if arm.weights:
         settings["weights"] = arm.weights
-    return bbopt.optimizer(arm.optimizer, spec, seed=seed, **settings)
+    return bbopt.optimizer(arm.optimizer, problem.spec, seed=seed, **settings)
 
 
 if __name__ == "__main__":

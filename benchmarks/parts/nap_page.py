@@ -57,7 +57,10 @@ def page(runs: Mapping[Any, Any], arms: list[str], command: str, whole: int) -> 
         f"of the regret, which counts as {FLOOR:g} at least. *rank*: among the arms of the table, "
         "over all runs (1 is best). *ms*: median milliseconds of processor time of an ask, one "
         "thread. `np-ei` and `greedy mean` are the network of `nap` with the expected improvement "
-        "and the mean of its prediction in place of what was learned by reward.",
+        "and the mean of its prediction in place of what was learned by reward. `nap: NAME` has "
+        "the weights of a file of that name (`--weights`). `fit of the table` is a mark: "
+        "rows in the order of what trees predict of them that were told the other nine tenths of "
+        "the table.",
     ]
     for protocol, title in (
         ("A", "Protocol A: five random rows first, the same for all"),
@@ -181,6 +184,9 @@ class Results:
             worse = [arm for arm, gap in gaps.items() if gap and not gap.reaches_zero]
             says = "no: " + ", ".join(worse) if worse else "yes"
             lines.append(f"- No worse than any of them at 50: {says}.")
+        stages = [arm for arm in ("mini-gp-ei", "np-ei", "nap", "nap: stage3") if arm in self.arms]
+        means = [f"{arm} {np.nanmean(self.means(arm, 25)):.4f}" for arm in stages]
+        lines.append(f"- Stage by stage, the regret at 25: {', '.join(means)}.")
         return lines
 
     def _ranks(self, n: int) -> dict[str, float]:
