@@ -47,6 +47,7 @@ def saddle(params):
 # --- what they learn ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_thirty_evaluations_come_near_to_the_minimum_of_branin(name):
     # 30 points of a Sobol' sequence are 0.86 above it in the median
     result = bbopt.run("synthetic/branin", name, 30, seed=0)
@@ -199,6 +200,7 @@ def test_params_that_were_infeasible_once_are_not_the_best():
 # --- repeatable -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refit_every", [1, 3])
 def test_a_state_with_a_fitted_model_continues_exactly(name, refit_every):
     optimizer, restored = (
@@ -228,6 +230,7 @@ def test_torch_s_global_generator_is_neither_read_nor_changed(name):
     assert asked[0] == asked[1]
 
 
+@pytest.mark.slow
 def test_another_process_proposes_the_same(name):
     code = (
         f"import json, bbopt; r = bbopt.run('synthetic/branin', {name!r}, 9, seed=9); "

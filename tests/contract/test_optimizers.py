@@ -65,6 +65,7 @@ class TestRegisteredOptimizer(OptimizerContract):
         return factory(request.param, earlier_tasks)
 
 
+@pytest.mark.slow
 class TestCostlyOptimizer(OptimizerContract):
     n_examples = 4
 

@@ -52,7 +52,7 @@ CASES = [
     pytest.param("sqlite", "random", {"in_flight": 2, "jobs": 2}, marks=SLOW),
     pytest.param("sqlite", "random", {}, marks=SLOW),
     pytest.param("journal", "random", {"in_flight": 2, "jobs": 2}, marks=SLOW),
-    pytest.param("sqlite", "optuna:tpe", {}),
+    pytest.param("sqlite", "optuna:tpe", {}, marks=SLOW),
     pytest.param("journal", "optuna:tpe", {"in_flight": 2, "jobs": 2}),
     pytest.param("journal", "optuna:tpe", {}, marks=SLOW),
     pytest.param("sqlite", "optuna:tpe", {"in_flight": 2, "jobs": 2}, marks=SLOW),
