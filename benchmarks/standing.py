@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -116,12 +117,14 @@ def _origin(bench: Bench, comparison: Comparison) -> Iterator[str]:
         for name, version in record.environment.get("versions", {}).items()
     }
     yield f"\n{', '.join(sorted(versions))}.\n"
-    missing = {
-        f"{r.cell.optimizer_label} on {r.cell.problem_label} {r.status}: {r.error}"
-        for r in bench.records
-        if r.status in ("failed", "skipped")
-    }
-    yield from (f"* {line}" for line in sorted(missing))
+    missing: dict[str, set[str]] = {}
+    for record in bench.records:
+        if record.status in ("failed", "skipped"):
+            error = f"{record.error}".replace(f"{os.environ.get('BBOPT_DATA')}/", "")
+            what = f"{record.cell.optimizer_label} {record.status}: {error}"
+            missing.setdefault(what, set()).add(record.cell.problem_label)
+    for what, where in sorted(missing.items()):
+        yield f"* {what} ({'; '.join(sorted(where))})"
     yield ""
 
 
