@@ -117,11 +117,12 @@ def _origin(bench: Bench, comparison: Comparison) -> Iterator[str]:
         for name, version in record.environment.get("versions", {}).items()
     }
     yield f"\n{', '.join(sorted(versions))}.\n"
+    data = os.environ.get("BBOPT_DATA") or "BBOPT_DATA"  # where it is here is nobody's business
     missing: dict[str, set[str]] = {}
     for record in bench.records:
         if record.status in ("failed", "skipped"):
-            error = f"{record.error}".replace(f"{os.environ.get('BBOPT_DATA')}/", "")
-            what = f"{record.cell.optimizer_label} {record.status}: {error}"
+            what = f"{record.cell.optimizer_label} {record.status}: {record.error}"
+            what = what.replace(f"{data}/", "")
             missing.setdefault(what, set()).add(record.cell.problem_label)
     for what, where in sorted(missing.items()):
         yield f"* {what} ({'; '.join(sorted(where))})"

@@ -13,10 +13,10 @@ from bbopt.base import Optimizer
 
 
 class TableFit(Optimizer):
-    """Takes the rows in the order of what trees predict that have seen the rest of the table.
+    """Takes the rows in the order of what trees predict, best first.
 
-    Every row is predicted from nine tenths of the others' losses, which no method knows. What is
-    beyond this is luck, or learned on the way.
+    Every row is predicted from the losses of nine tenths of the table, itself not among them,
+    which no method knows. What is beyond this is luck, or learned on the way.
     """
 
     uses_candidates = True
