@@ -67,7 +67,7 @@ def test_wins_and_losses_stand_in_the_page_with_where_they_come_from(standing, r
     text = "\n".join(standing.section(bench, Comparison.of(bench.records)))
     assert "* `bbopt bench s`, commit abc1234, 2030-01-01, P, 2 cores, load 0.5" in text
     assert "Seeds 0 to 2; 26 runs, of which 0 were stopped at their time limit; 4 still" in text
-    assert "* optuna:tpe on r failed: E: no" in text
+    assert "* optuna:tpe failed: E: no (r)" in text
     assert (
         "| mini-gp-ucb | **the best peer of each problem** | 2 | 1 | 3 | 20 |" in text
     )  # as one run of r failed
