@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +58,7 @@ def bench(
     from bbopt.running.identity import command_line
 
     chosen = load_suite(suite)
-    names = None if optimizers is None else _names(optimizers)
+    names = None if optimizers is None else _names(optimizers, chosen.optimizers)
     cells = chosen.cells(size or "default", optimizers=names, seeds=seeds)
     folder = RUNS / (chosen.name + (f"-{size}" if size else "")) if out is None else Path(out)
     todo = open_bench(
@@ -102,11 +102,18 @@ def report(folder: str | None, coco: str | None) -> None:
     click.echo(write_report(chosen))
 
 
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
+def _names(text: str, labels: Container[str]) -> list[str]:
+    """The names of a list, each once; a label may have commas of its own."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
         raise UsageError(f"--optimizers must be names separated by commas, got {text!r}")
-    return list(dict.fromkeys(names))
+    names: dict[str, None] = {}
+    while parts:
+        lengths = range(len(parts), 1, -1)
+        n = next((n for n in lengths if ", ".join(parts[:n]) in labels), 1)
+        names[", ".join(parts[:n])] = None
+        del parts[:n]
+    return list(names)
 
 
 def _latest() -> Path:

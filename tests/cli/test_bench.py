@@ -55,6 +55,15 @@ def test_bench_and_report_end_with_the_path_of_a_page(bbopt, suite, tmp_path):
     assert len(without_times(tmp_path / "runs/tiny-quick/cells.csv")) == 2
 
 
+def test_a_label_with_a_comma_can_be_chosen(bbopt, tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(SUITE.replace('label = "TPE"', 'label = "TPE, as it comes"'))
+    done = bbopt("bench", path, "--quick", "--optimizers", "sobol,TPE, as it comes,random")
+    assert done.stdout == "3 done: runs/tiny-quick\n"
+    rows = without_times(tmp_path / "runs/tiny-quick/cells.csv")
+    assert [row["optimizer"] for row in rows] == ["sobol", "TPE, as it comes", "random"]
+
+
 def test_the_same_command_runs_nothing_twice_and_a_wider_one_adds(bbopt, suite):
     words = ("bench", suite, "--quick", "--out", "there", "--jobs", 2)
     assert bbopt(*words, "--optimizers", "TPE").stdout == "1 done: there\n"
