@@ -75,9 +75,11 @@ class Box(Domain):
         known = evaluated(posterior, self.encoding.d)
         x = self._maximise(score, expected, known, preference.excluded, rng)
         x = self._preferred(x, score, expected, known, preference)
-        mean, sd = expected.predict(x[None])
-        gain = 2.0 * (expected.info - posterior.info) if pending else 0.0
-        return Choice(Place(x), float(mean[0]), float(sd[0]) ** 2, gain)
+        return _choice(Place(x), posterior, expected)
+
+    def look(self, place: Place, posterior: Posterior, pending: Sequence[Pending]) -> Choice:
+        """See :meth:`Domain.look`."""
+        return _choice(place, posterior, with_pending(posterior, pending))
 
     def best_mean(self, posterior: Posterior) -> float:
         """The largest posterior mean over the points evaluated; the prior's before any."""
@@ -192,6 +194,13 @@ class Box(Domain):
                 return nearest
         closest: Array = near[int(np.argmin(gap[gap <= 0.0]))]
         return closest
+
+
+def _choice(place: Place, posterior: Posterior, expected: Posterior) -> Choice:
+    """What is known of a place; ``expected`` is the posterior once pending results are in."""
+    mean, sd = expected.predict(place.x[None])
+    gain = 0.0 if expected is posterior else 2.0 * (expected.info - posterior.info)
+    return Choice(place, float(mean[0]), float(sd[0]) ** 2, gain)
 
 
 def evaluated(posterior: Posterior, d: int) -> Array:

@@ -50,7 +50,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Choice:
-    """A place to evaluate next.
+    """A place that may be evaluated next, and what is known of it.
 
     Parameters
     ----------
@@ -125,6 +125,10 @@ class Domain(ABC):
         rng: np.random.Generator,
     ) -> Choice:
         """Where the score is largest, or near to that as preferred."""
+
+    @abstractmethod
+    def look(self, place: Place, posterior: Posterior, pending: Sequence[Pending]) -> Choice:
+        """What a posterior says of a place, once all that pends is in."""
 
     @abstractmethod
     def best_mean(self, posterior: Posterior) -> float:

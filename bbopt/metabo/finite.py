@@ -72,16 +72,17 @@ class Finite(Domain):
         rng: np.random.Generator,
     ) -> Choice:
         """The row with the largest score; the lowest of equals."""
-        sd, gain = posterior.sd, 0.0
-        if pending:
-            sd = posterior.hallucinated([(p.place.row, p.count) for p in pending])
-            gain = _gain(posterior, pending)
+        sd = _sd(posterior, pending)
         if isinstance(score, Criterion):
             values = score(posterior.mean, sd)
         else:
             values = score.at(posterior, self.candidates)
         row = self._preferred(values, score, sd, preference, posterior)
-        return Choice(self._place(row), float(posterior.mean[row]), float(sd[row]) ** 2, gain)
+        return _choice(self._place(row), posterior, sd, pending)
+
+    def look(self, place: Place, posterior: Posterior, pending: Sequence[Pending]) -> Choice:
+        """See :meth:`Domain.look`."""
+        return _choice(place, posterior, _sd(posterior, pending), pending)
 
     def best_mean(self, posterior: Posterior) -> float:
         """The largest posterior mean over all rows."""
@@ -129,6 +130,19 @@ class Finite(Domain):
         key = self._table.space.key
         rows = range(len(self._table) - 1, -1, -1)  # of equal rows the first
         return {key(self._table[row]): row for row in rows}
+
+
+def _choice(place: Place, posterior: Posterior, sd: Array, pending: Sequence[Pending]) -> Choice:
+    """What is known of a row; ``sd`` are those of all rows once pending results are in."""
+    gain = _gain(posterior, pending) if pending else 0.0
+    return Choice(place, float(posterior.mean[place.row]), float(sd[place.row]) ** 2, gain)
+
+
+def _sd(posterior: Posterior, pending: Sequence[Pending]) -> Array:
+    """The sd of all rows, once pending results are in."""
+    if not pending:
+        return posterior.sd
+    return posterior.hallucinated([(p.place.row, p.count) for p in pending])
 
 
 def _gain(posterior: Posterior, pending: Sequence[Pending]) -> float:

@@ -26,7 +26,13 @@ MEDIAN, LOG_SCALE_SD = 0.4, 1.0
 """Prior median of a lengthscale, in units of sqrt(d), and sd of its logarithm."""
 
 LOG_VARIANCE_SD = 0.3
-"""Prior sd of the log of the prior variance; its median is the variance of the means."""
+"""Prior sd of the log of the prior variance.
+
+Its median is the variance of the means, less what the noise of repeated points adds to it.
+"""
+
+LEAST_SIGNAL = 0.1
+"""Least share of the variance of the means that is not taken for noise."""
 
 LOG_NOISE, LOG_NOISE_SD = -6.0, 1.0
 """Prior mean and sd of the log noise, as a share of the variance of the means.
@@ -79,9 +85,10 @@ def fit(
 ) -> Fit:
     """Maximum a posteriori lengthscales, variance and noise, by L-BFGS-B from several starts.
 
-    The prior variance is kept above ``(max mean - centre)²/4``: a fit that explains a good
-    value as noise would stop exploring. Where nothing can be learned (one point, or all means
-    equal) the kernel stays as it is and only the noise comes from the spread within points.
+    The prior variance is kept above ``(max mean - centre)²/4``, each mean less its standard
+    error: a fit that explains a good value as noise would stop exploring. Where nothing can be
+    learned (one point, or all means equal) the kernel stays as it is and only the noise comes
+    from the spread within points.
 
     Parameters
     ----------
@@ -154,9 +161,11 @@ def _box(
     """Bounds ``(p + 1, 2)`` of the log parameters and the log noise."""
     means, spread = observations.mean, _spread(observations.mean)
     centre = float(means.mean()) if fit_constant else 0.0
-    least = max((float(means.max()) - centre) ** 2 / 4.0, 1e-2 * spread)
+    within = within_variance(observations) or 0.0
+    highest = float(np.max(means - np.sqrt(within / observations.count)))
+    least = max(max(highest - centre, 0.0) ** 2 / 4.0, 1e-2 * _signal(observations))
     low, high = (ratio * spread for ratio in NOISE_RATIO)
-    high = low if deterministic else max(high, 2.0 * (within_variance(observations) or 0.0))
+    high = low if deterministic else max(high, 2.0 * within)
     scales = [SCALES] * (len(kernel.log_parameters) - 1)
     return np.log([*scales, (least, VARIANCE_RATIO * least), (low, high)])
 
@@ -166,6 +175,13 @@ def _spread(means: Array) -> float:
     rounding = 1e-12 * float(np.max(np.abs(means), initial=0.0))
     spread = float(np.var(means))
     return spread if spread > rounding * rounding else 0.0
+
+
+def _signal(observations: Observations) -> float:
+    """Variance of the means, less what the spread within points says that noise adds to it."""
+    spread = _spread(observations.mean)
+    within = within_variance(observations) or 0.0
+    return max(spread - within * float(np.mean(1.0 / observations.count)), LEAST_SIGNAL * spread)
 
 
 class _Target:
@@ -182,8 +198,8 @@ class _Target:
         n_scales = len(kernel.log_parameters) - 1
         # One lengthscale for all coordinates is learned like that of the distance itself.
         scale = np.log(MEDIAN * np.sqrt(observations.d))
-        spread = np.log(_spread(observations.mean))
-        self.centre = np.array([*[scale] * n_scales, spread, spread + LOG_NOISE])
+        noise = np.log(_spread(observations.mean)) + LOG_NOISE
+        self.centre = np.array([*[scale] * n_scales, np.log(_signal(observations)), noise])
         self.sd = np.array([*[LOG_SCALE_SD] * n_scales, LOG_VARIANCE_SD, LOG_NOISE_SD])
         # ln p of the spread within points, at its own best noise; 0 where there is none.
         n = float(np.sum(observations.count - 1))
@@ -240,12 +256,15 @@ def is_deterministic(observations: Observations) -> bool:
     """Whether repeats return identical values: all of them, at two points three times each.
 
     Identical up to the rounding of their mean. Repeating such an objective is waste: hold the
-    noise at its least and repeat nothing.
+    noise at its least and repeat nothing. Points that have no more than two values between them
+    prove nothing: they may be successes and failures, by chance the same each time.
     """
     points, evaluations = REPLICATED
     repeated = observations.count >= evaluations
     rounding = observations.count * np.square(ROUNDING * observations.mean)
-    return bool(np.sum(repeated) >= points and np.all(observations.m2 <= rounding))
+    if np.sum(repeated) < points or np.any(observations.m2 > rounding):
+        return False
+    return len(np.unique(observations.mean)) > 2
 
 
 def local_noise(noise: float, observations: Observations, *, prior_count: float = 10.0) -> Array:

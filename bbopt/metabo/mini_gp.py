@@ -7,14 +7,16 @@ posterior is exact and costs a function of the number of unique candidates.
 What we changed: at least one evaluation a decision where the paper's rule rounds to none;
 hyper-parameters are learned, with a cap on the repeats meanwhile; C grows with the number of
 candidates seen; in continuous domains a candidate evaluated before is taken again where it is
-nearly as good as the best; several decisions may be open at once; where lengthscales are learned,
-one decision in five takes the function to vary faster (:meth:`Surrogate.doubted`).
+nearly as good as the best; several decisions may be open at once; where hyper-parameters are
+learned, two points are repeated at the start to learn the noise from, and up to two decisions in
+five take the function to vary faster (:meth:`Surrogate.doubted`).
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +31,7 @@ from bbopt.metabo.confidence import finite_beta, growing_beta
 from bbopt.metabo.criteria import UCB, LogEI, Uncertainty
 from bbopt.metabo.domain import Pending, Place, Preference, Score
 from bbopt.metabo.domain_of import domain_of
+from bbopt.metabo.hyperparameters import REPLICATED
 from bbopt.metabo.posterior import Posterior
 from bbopt.metabo.repeats import (
     ROUNDINGS,
@@ -52,11 +55,17 @@ UNLIMITED = 2**53
 CRASHES = 3
 """Trials of a candidate, one after the other, without a feasible value: then it is left alone."""
 
+PILOT = 0.05
+"""Share of what is left of a budget that may go into learning the noise first."""
+
 EI_BETA = 1.5
 """β of expected improvement while hyper-parameters are learned."""
 
-DOUBTS = 5
-"""One decision in so many, by chance, doubts the lengthscales that were learned."""
+DOUBTS = {True: 0.2, False: 0.4}
+"""Share of the decisions that doubt the lengthscales learned, by whether there is no noise."""
+
+MOST_DOUBTS = 20
+"""About so many decisions doubt while the number of points grows by a factor e."""
 
 DELTA = 0.1
 """Probability with which the schedule of β may fail."""
@@ -207,6 +216,8 @@ class MiniGP(Optimizer):
             place, count = self._last, limit if left.evaluations is not None else 1
         elif self._is_starting(left):
             place, count = self._start(self._taken(pending)), 1
+        elif (again := self._to_replicate(pending, left)) is not None:
+            place, count = again, REPLICATED[1] - 1
         else:
             decision = None if self._is_exhausted(pending) else self._choose(pending, rng, left)
             if decision is None:
@@ -251,6 +262,17 @@ class MiniGP(Optimizer):
         self._n_started = start + 1
         return self._starts[start]
 
+    def _to_replicate(self, pending: Sequence[Pending], left: Budget) -> Place | None:
+        """A point to repeat so that the noise can be learned, where the budget is ample."""
+        cost = REPLICATED[0] * (REPLICATED[1] - 1)
+        for rest in (left.evaluations, left.switches):
+            if rest is not None and rest * PILOT < cost:
+                return None
+        awaited: Counter[bytes] = Counter()
+        for p in pending:
+            awaited[p.place.x.tobytes()] += p.count
+        return self._surrogate.to_replicate(awaited)
+
     def _is_exhausted(self, pending: Sequence[Pending]) -> bool:
         """Whether every row of a table without noise was evaluated or is pending."""
         rows = self._domain.candidates
@@ -285,10 +307,13 @@ class MiniGP(Optimizer):
         beta = self._beta()
         if pending and self.settings.wait:
             beta *= staleness  # mean and variance are not equally stale (Desautels et al. 2014)
-        posterior = surrogate.doubted() if self._is_doubtful(rng) else surrogate.posterior
+        is_doubtful = self._is_doubtful(rng)
+        posterior = surrogate.doubted() if is_doubtful else surrogate.posterior
         choice = self._domain.choose(
             self._score(posterior, beta, rng), posterior, pending, preference, rng
         )
+        if is_doubtful:  # how long to stay is up to the posterior that goes on
+            choice = self._domain.look(choice.place, surrogate.posterior, pending)
         if surrogate.is_deterministic:
             return choice.place, 1
         noise = surrogate.noise_at(choice.place)
@@ -311,7 +336,8 @@ class MiniGP(Optimizer):
         They become rarer as points become many, since each computes a posterior anew.
         """
         surrogate = self._surrogate
-        return surrogate.learns and rng.random() * max(DOUBTS, len(surrogate.data) / 20) < 1.0
+        share = min(DOUBTS[surrogate.is_deterministic], MOST_DOUBTS / max(len(surrogate.data), 1))
+        return surrogate.learns and rng.random() < share
 
     def _is_last(self, place: Place) -> bool:
         """Whether the last trial was there, so that going there costs nothing."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from bbopt.metabo.domain import Place
 from bbopt.metabo.hyperparameters import (
+    REPLICATED,
     Standardisation,
     fit,
     is_deterministic,
@@ -198,6 +199,26 @@ class Surrogate:
     def knows_noise(self) -> bool:
         """Whether enough repeats were seen to learn the noise from; else the prior says it."""
         return self.learns and int(np.sum(self.data.count - 1)) >= REPEATS_FOR_NOISE
+
+    def to_replicate(self, awaited: Mapping[bytes, int]) -> Place | None:
+        """The best point without repeats, while too few repeats are there to tell the noise.
+
+        A fit to points evaluated once each cannot tell noise from a function that varies fast.
+
+        Parameters
+        ----------
+        awaited : mapping of bytes to int
+            Evaluations that pend, by the point.
+        """
+        if not self.learns or self._given.noise is not None or self.is_deterministic:
+            return None
+        points, evaluations = REPLICATED
+        keys = [x.tobytes() for x in self.data.points]
+        count = self.data.count + np.array([awaited.get(key, 0) for key in keys], dtype=np.int64)
+        if int(np.sum(count - 1)) >= points * (evaluations - 1):
+            return None
+        j = int(np.argmax(np.where(count < evaluations, self.data.mean, -np.inf)))
+        return Place(self.data.points[j].copy(), self._rows[j])
 
     def refit_if_due(self, rng: np.random.Generator) -> None:
         """Learn the hyper-parameters anew when enough has come since the last time."""

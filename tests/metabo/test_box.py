@@ -263,6 +263,7 @@ def test_pending_results_shrink_the_variance_as_told_ones_would_and_leave_the_me
     x = choice.place.x[None]
     assert choice.variance == pytest.approx(told.predict(x)[1][0] ** 2, rel=1e-7)
     assert choice.mean == pytest.approx(p.predict(x)[0][0], abs=1e-8)
+    assert box.look(choice.place, p, awaited) == choice
     everywhere = grid(2, 51)
     scores = p.predict(everywhere)[0] + 2.0 * told.predict(everywhere)[1]
     value = choice.mean + 2.0 * choice.variance**0.5

@@ -261,6 +261,7 @@ def test_pending_results_shrink_the_variance_as_told_ones_would_and_leave_the_me
     assert scores[choice.place.row] >= scores.max() - 1e-8
     assert choice.variance == pytest.approx(told.sd[choice.place.row] ** 2, rel=1e-8)
     assert choice.mean == p.mean[choice.place.row]
+    assert domain.look(choice.place, p, awaited) == choice
     # ln det(I + Σ/λ) with a row an evaluation
     rows = np.repeat([row for row, _ in pending], [count for _, count in pending])
     covariance = dense(p, domain)[1][np.ix_(rows, rows)]

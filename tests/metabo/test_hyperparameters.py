@@ -193,15 +193,30 @@ def test_repeats_that_agree_exactly_are_recognised_and_get_the_least_noise():
 @pytest.mark.parametrize(
     ("statistics", "expected"),
     [
-        ([(3, 1.0, 0.0), (3, 2.0, 0.0)], True),
-        ([(3, 1.0, 0.0), (2, 2.0, 0.0)], False),  # too few repeats
-        ([(3, 1.0, 0.0), (3, 2.0, 1e-9)], False),
+        ([(3, 1.0, 0.0), (3, 2.0, 0.0), (1, 3.0, 0.0)], True),
+        ([(3, 1.0, 0.0), (2, 2.0, 0.0), (1, 3.0, 0.0)], False),  # too few repeats
+        ([(3, 1.0, 0.0), (3, 2.0, 1e-9), (1, 3.0, 0.0)], False),
         ([(3, 1.0, 0.0), (3, 2.0, 0.0), (2, 0.0, 1e-9)], False),
+        ([(9, 0.0, 0.0), (5, 1.0, 0.0), (1, 1.0, 0.0)], False),  # may be successes and failures
     ],
 )
 def test_an_objective_is_deterministic_only_on_enough_evidence(statistics, expected):
     x = [[0.1], [0.2], [0.3]][: len(statistics)]
     assert is_deterministic(observe(x, statistics)) is expected
+
+
+@pytest.mark.parametrize("count", [1, 4, 40])
+def test_the_prior_variance_is_that_of_the_function_whatever_noise_the_means_have(count):
+    """Of 60 means half are those of one evaluation, which noise of sd 2 spreads."""
+    draws = np.random.default_rng(5)
+    x = draws.random((60, 1))
+    values = np.sin(12.0 * x[:, 0])  # of variance about 1/2
+    counts = np.where(np.arange(60) % 2, count, 40)
+    samples = [v + 2.0 * draws.normal(size=n) for v, n in zip(values, counts, strict=True)]
+    data = observe(x, [moments(sample) for sample in samples])
+    found = fit(RBF(0.2), data, rng=rng(), fit_constant=True)
+    assert found.kernel.variance == pytest.approx(0.5, rel=0.5)
+    assert found.noise == pytest.approx(4.0, rel=0.1)
 
 
 def test_equal_values_are_deterministic_though_their_mean_is_rounded():

@@ -310,6 +310,34 @@ def test_while_it_learns_a_batch_is_at_most_the_cap():
     assert largest > 100
 
 
+@pytest.mark.parametrize(
+    ("left", "n_pilots"),
+    [
+        (Budget(), 2),
+        (Budget(evaluations=200), 2),
+        (Budget(evaluations=60), 0),
+    ],
+    ids=["endless", "ample", "short"],
+)
+def test_before_its_first_fit_it_repeats_the_two_best_starts(left, n_pilots):
+    rows = Rows(60, 4, noise_sd=1.0)
+    optimizer = bbopt.optimizer("mini-gp-ucb", rows.spec, n_startup_trials=6)
+    history, seen = [], {}
+    while optimizer.diagnostics() == {}:
+        [trial] = optimizer.ask(left=left)
+        row = rows.row(trial.params)
+        history.append((row, trial.repeats))
+        values = rows.losses(row, trial.repeats, visit=len(history))
+        seen.setdefault(row, values[0])
+        optimizer.tell(trial, values)
+        assert len(history) < 12
+    starts, pilots = history[:6], history[6 : 6 + n_pilots]
+    assert len({row for row, _ in starts}) == 6
+    assert {n for _, n in starts} == {1}
+    assert [n for _, n in pilots] == [REPLICATED[1] - 1] * n_pilots
+    assert {row for row, _ in pilots} <= set(sorted(seen, key=seen.get)[:3])
+
+
 def test_noisy_candidates_are_repeated_more_where_each_has_a_noise_of_its_own():
     noise_sd = np.where(np.arange(16) % 2, 2.0, 0.1)
     shares = []

@@ -307,9 +307,37 @@ def test_a_deterministic_objective_is_recognised_unless_the_spec_denies_it():
         assert surrogate.is_deterministic is (said is True)
         for row in range(points):
             tell(surrogate, row, [float(row)] * evaluations)
+        tell(surrogate, points, [float(points)])
         assert surrogate.is_deterministic is expected
         tell(surrogate, 5, [0.0, 0.1])  # a repeat that disagrees
         assert surrogate.is_deterministic is (said is True)
+
+
+def test_the_best_points_are_repeated_until_the_noise_can_be_told():
+    points, evaluations = REPLICATED
+    surrogate = make(known=False)
+    for row, loss in enumerate([3.0, 1.0, 2.0, 0.0]):
+        tell(surrogate, row, [loss])
+    assert surrogate.to_replicate({}).row == 3
+    awaited = {ROWS[3].tobytes(): evaluations - 1}
+    assert surrogate.to_replicate(awaited).row == 1
+    assert surrogate.to_replicate(awaited | {ROWS[1].tobytes(): evaluations - 1}) is None
+    assert surrogate.to_replicate({ROWS[7].tobytes(): 9}).row == 3  # a point not seen tells nothing
+    tell(surrogate, 3, [5.0] * (evaluations - 1))
+    assert surrogate.to_replicate({}).row == 1
+    tell(surrogate, 0, [5.0] * (points * (evaluations - 1)))
+    assert surrogate.to_replicate({}) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"known": True}, {"known": False, "noise": 0.1}, {"known": False, "deterministic": True}],
+)
+def test_where_the_noise_is_known_nothing_is_repeated_to_learn_it(given):
+    surrogate = make(**given)
+    for row in range(4):
+        tell(surrogate, row, [float(row)])
+    assert surrogate.to_replicate({}) is None
 
 
 def test_noise_of_each_point_is_its_own_where_that_is_asked_for():
