@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -17,6 +18,11 @@ from hypothesis import settings
 # Tests run side by side: more than one BLAS thread each, and they wait for each other. The
 # libraries read this when numpy is loaded, which is later.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and so would be every process that
+# a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes depends on what else the machine does; tests are never timed.
 settings.register_profile("bbopt", deadline=None)
