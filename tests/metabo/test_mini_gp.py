@@ -468,9 +468,11 @@ def test_a_wrong_setting_is_refused_by_name(settings, message):
 
 @pytest.mark.slow
 def test_a_coordinate_that_few_data_explain_away_is_searched_all_the_same():
-    # the first fits take x2 for irrelevant: three of these searches used to end in the valley
-    # at -0.24, whose bottom x1 alone explains
+    # the first fits take x2 for irrelevant: a quarter of these searches ends in the valley at
+    # -0.24, whose bottom x1 alone explains, where neither noise is learned first nor fits doubted
     problem = bbopt.problem("synthetic/gp2", noise=0.3)
-    for seed in (0, 4, 5):
+    regrets = []
+    for seed in range(16):
         found = bbopt.run(problem, "mini-gp-ucb", Budget(evaluations=300), seed=seed)
-        assert problem.truth(found.best.params) < problem.optimum + 0.1
+        regrets.append(problem.truth(found.best.params) - problem.optimum)
+    assert sum(regret > 0.1 for regret in regrets) <= 2
