@@ -271,7 +271,8 @@ class MiniGP(Optimizer):
         awaited: Counter[bytes] = Counter()
         for p in pending:
             awaited[p.place.x.tobytes()] += p.count
-        return self._surrogate.to_replicate(awaited)
+        place = self._surrogate.to_replicate(awaited)
+        return None if place is None or place.x.tobytes() in self._crashed() else place
 
     def _is_exhausted(self, pending: Sequence[Pending]) -> bool:
         """Whether every row of a table without noise was evaluated or is pending."""

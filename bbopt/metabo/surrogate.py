@@ -210,12 +210,15 @@ class Surrogate:
         awaited : mapping of bytes to int
             Evaluations that pend, by the point.
         """
-        if not self.learns or self._given.noise is not None or self.is_deterministic:
-            return None
         points, evaluations = REPLICATED
+        enough, count = points * (evaluations - 1), self.data.count
+        if not self.learns or self._given.noise is not None or np.sum(count - 1) >= enough:
+            return None
+        if self.is_deterministic:
+            return None
         keys = [x.tobytes() for x in self.data.points]
-        count = self.data.count + np.array([awaited.get(key, 0) for key in keys], dtype=np.int64)
-        if int(np.sum(count - 1)) >= points * (evaluations - 1):
+        count = count + np.array([awaited.get(key, 0) for key in keys], dtype=np.int64)
+        if np.sum(count - 1) >= enough:
             return None
         j = int(np.argmax(np.where(count < evaluations, self.data.mean, -np.inf)))
         return Place(self.data.points[j].copy(), self._rows[j])

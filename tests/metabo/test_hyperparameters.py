@@ -207,7 +207,7 @@ def test_an_objective_is_deterministic_only_on_enough_evidence(statistics, expec
 
 @pytest.mark.parametrize("count", [1, 4, 40])
 def test_the_prior_variance_is_that_of_the_function_whatever_noise_the_means_have(count):
-    """Of 60 means half are those of one evaluation, which noise of sd 2 spreads."""
+    """Half of the means are of ``count`` evaluations, half of 40; noise of sd 2 spreads them."""
     draws = np.random.default_rng(5)
     x = draws.random((60, 1))
     values = np.sin(12.0 * x[:, 0])  # of variance about 1/2

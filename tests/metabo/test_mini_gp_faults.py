@@ -62,6 +62,18 @@ def advance(optimizer, n, n_open=1):
 # -- failures
 
 
+def test_a_start_that_crashes_when_it_is_repeated_is_not_repeated_for_ever():
+    optimizer = make(known=False, n_startup_trials=6)
+    advance(optimizer, 6)
+    best, n_crashes = PLANE.key(optimizer.best.params), 0
+    for _ in range(8):
+        [trial] = optimizer.ask()
+        crashes = PLANE.key(trial.params) == best
+        n_crashes += crashes
+        optimizer.tell(trial, math.nan if crashes else losses(trial))
+    assert n_crashes == 3
+
+
 @each_domain
 @each_knowledge
 def test_repeats_without_a_value_are_no_observations(domain, known):
