@@ -18,7 +18,7 @@ import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,9 @@ from bbopt.metabo.criteria import UCB, LogEI, Uncertainty
 from bbopt.metabo.domain import Pending, Place, Preference, Score
 from bbopt.metabo.domain_of import domain_of
 from bbopt.metabo.hyperparameters import REPLICATED
+from bbopt.metabo.mini_gp_settings import MiniGPSettings
 from bbopt.metabo.posterior import Posterior
 from bbopt.metabo.repeats import (
-    ROUNDINGS,
     free_staleness,
     joint_repeats,
     learning_cap,
@@ -42,10 +42,9 @@ from bbopt.metabo.repeats import (
     repeats_for_cost,
     scheduled_staleness,
 )
-from bbopt.metabo.surrogate import KERNELS, Hyperparameters, Surrogate
+from bbopt.metabo.surrogate import Hyperparameters, Surrogate
 from bbopt.metabo.thompson import Path
 from bbopt.registry import register_optimizer
-from bbopt.settings import setting
 from bbopt.space import Params
 from bbopt.trial import Best, Outcome, Trial
 
@@ -78,58 +77,6 @@ STAY = 0.5
 
 SCHEDULE = {False: (1.05, 1.07, 10), True: (1.1, math.sqrt(2.0), 40)}
 """C before and after there are so many unique points a coordinate, by whether it learns."""
-
-
-@dataclass(frozen=True)
-class MiniGPSettings:
-    """The settings of ``mini-gp-...``."""
-
-    staleness: float | str = setting(
-        "auto",
-        "C: the most by which a posterior sd may shrink unseen; 1 repeats nothing; 'auto': "
-        "1.05 growing to 1.07 (1.1 to sqrt(2) where hyper-parameters are learned), and after a "
-        "switch that costs something at least as many repeats as gain the most information a "
-        "unit of cost",
-        low=1.0,
-        high=100.0,
-    )
-    rounding: str = setting("floor", "rounding of the repeat rule", choices=ROUNDINGS)
-    beta: float | None = setting(
-        None,
-        "β, in posterior sd; None: the schedule of the theory times beta_scale where "
-        "hyper-parameters are known, else sqrt(ln N) after N evaluations (1.5 for EI)",
-        low=0.0,
-    )
-    beta_scale: float = setting(0.5, "factor on the schedule of the theory", low=0.0)
-    kernel: str = setting(
-        "auto",
-        "covariance function; 'auto': whichever explains the data better (matern52 where known)",
-        choices=("auto", *KERNELS),
-    )
-    lengthscale: float | None = setting(
-        None,
-        "lengthscale in the unit cube, where known; None: all hyper-parameters are learned",
-        low=1e-6,
-    )
-    variance: float = setting(1.0, "prior variance κ², where the lengthscale is known", low=1e-12)
-    noise: float | None = setting(
-        None, "variance λ of one evaluation, where known; None: learned", low=1e-12
-    )
-    heteroscedastic: bool = setting(False, "whether each candidate has a noise of its own")
-    n_startup_trials: int | None = setting(
-        None, "candidates that fill the space first; None: 4 d + 4, none with known λ, κ², ℓ", low=0
-    )
-    caution: float = setting(
-        0.0, "posterior sd by which a candidate is marked down when the best is named", low=0.0
-    )
-    distance_cost: float = setting(
-        0.0,
-        "cost of a switch per unit of distance in the unit cube, in units of the constant part",
-        low=0.0,
-    )
-    wait: bool = setting(
-        False, "propose nothing rather than let pending results pass the staleness C"
-    )
 
 
 class MiniGP(Optimizer):

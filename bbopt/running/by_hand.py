@@ -103,7 +103,7 @@ def ask(
         known = {row.key for row in rows}
         # trials of an earlier ask that was killed before it stored them all
         wanted = n - len(_unknown(session, known))
-        left = session.left()
+        left = session.allowance.left()
         asked = chosen.ask(wanted, left) if wanted > 0 else []
         if asked:
             session.admit_ask(asked, wanted, left)

@@ -28,7 +28,7 @@ def confirm(session: Session) -> Best | None:
     mended: it keeps them for then.
     """
     session.start_confirming()
-    n = min(session.n_confirm, _room(session))
+    n = min(session.allowance.n_confirm, _room(session))
     is_paused = session.stop in ("llm", "proposer") and session.log is not None
     if n < 1 or is_paused or session.is_hard_stopped():
         return None
@@ -102,7 +102,7 @@ def _open(session: Session, params: Params, repeats: int) -> OpenTrial:
     opened = OpenTrial(trial, None)
     if session.log is not None:
         told = list(session.told_since_ask)  # what the choice of candidates rests on
-        place = {"goals": session.goals(), "stop": session.stop, "told": told}
+        place = {"goals": session.allowance.goals(), "stop": session.stop, "told": told}
         opened.row = session.log.create(trial, place=place)
     return opened
 
@@ -111,7 +111,7 @@ def _room(session: Session) -> int:
     """How many evaluations the budget still has; other workers may have used it up."""
     limit = session.options.budget.evaluations
     rooms = [0 if limit is None else limit - session.account.meter.evaluations]
-    left = session.left()
+    left = session.allowance.left()
     for axis, each in session.account.each().items():
         rest = getattr(left, axis)
         if rest is not None and each > 0:

@@ -70,8 +70,9 @@ def _restore_confirmation(session: Session, own: Sequence[Row], by_key: Mapping[
     Those of other goals are how an earlier session ended; to this one they are news.
     """
     for row in own:
-        is_new = "confirm" in row.trial.context and row.key not in session.known
-        if is_new and row.place["goals"] == session.goals() and row.place["stop"] != "callback":
+        if "confirm" not in row.trial.context or row.key in session.known:
+            continue
+        if row.place["goals"] == session.allowance.goals() and row.place["stop"] != "callback":
             session.confirming.append(row)
     if session.confirming:
         place = session.confirming[0].place

@@ -16,30 +16,22 @@ from queue import SimpleQueue
 from typing import Any
 
 from bbopt.base import Optimizer, Problem
-from bbopt.budget import Budget, Meter
+from bbopt.budget import Budget
 from bbopt.errors import UsageError
 from bbopt.running.account import Account
+from bbopt.running.allowance import Allowance
 from bbopt.running.blocks import Block, OpenTrial, count_blocks, cut, merge_blocks
-from bbopt.running.language import (
-    MODEL_AXES,
-    Books,
-    why_no_more,
-    why_refused,
-    without_refused,
-)
+from bbopt.running.language import Books, why_no_more, why_refused, without_refused
 from bbopt.running.options import Options
 from bbopt.running.pool import Answer, Pool, make_pool
 from bbopt.running.progress import Progress
 from bbopt.running.snapshot import Snapshots, fingerprint
 from bbopt.running.storage import FOREIGN_WORKER, Key, Row, StudyLog
 from bbopt.running.table import FreeRows
-from bbopt.trial import NO_USAGE, NOTHING, Outcome, Trial
+from bbopt.trial import NOTHING, Outcome, Trial
 
 HARD_STOPS = ("seconds", "cost", "llm_calls", "tokens", "interrupted")
 """After these nothing more is started; after other stops, the trials asked are finished."""
-
-FRUITLESS = 10
-"""Trials after which a budget must have begun to shrink, where no model is asked that could."""
 
 SAVE_BLOCKS_AFTER = 1.0
 """Finished blocks of a trial are stored before its end once they took so many seconds."""
@@ -89,11 +81,9 @@ class Session:
         self.n_asks = 0
         self.fingerprint = 0  # of all that was asked and told, in order
         self.told_since_ask: list[Key] = []
-        self.n_confirm = options.n_confirm(self.spec, optimizer)
-        self._budget = options.search_budget(self.n_confirm)
-        self._is_confirming = False
         self._is_refused = False  # a language model's call, for want of budget
         optimizer.evaluations_ask |= problem.needs_llm
+        self.allowance = Allowance(problem, optimizer, options, self.account, self.books)
         self._free_rows: FreeRows | None = None
         if self.spec.candidates is not None and not optimizer.uses_candidates:
             self._free_rows = FreeRows(self.spec.candidates, self.spec.space)
@@ -101,7 +91,6 @@ class Session:
         self._running = 0
         self._is_closed = False
         self._has_told = True  # something since the last ask
-        self._open_evaluations = 0
         self._workers = {optimizer.worker}
         self._left_at_look = 0.0
         self._started_since_look = 0
@@ -155,17 +144,6 @@ class Session:
         for trial in trials:
             self.drop(trial)
 
-    def goals(self) -> dict[str, Any]:
-        """What decides when the search is over, as JSON values."""
-        o = self.options
-        return {
-            "budget": o.budget.to_json(),
-            "confirm": self.n_confirm,
-            "target": o.target,
-            "patience": o.patience,
-            "max_failures": o.max_failures,
-        }
-
     def interrupt(self) -> None:
         """Start nothing more; what runs is finished, told and stored."""
         self.stop = "interrupted"
@@ -174,14 +152,14 @@ class Session:
 
     def start_confirming(self) -> None:
         """Give what was held back free."""
-        self._is_confirming, self._is_refused = True, False
+        self.allowance.is_confirming, self._is_refused = True, False
         for opened in list(self.open.values()):  # what there was no budget to evaluate
             self.drop(opened)
         self._allow_models()
 
     def _allow_models(self) -> None:
         if self.books.client is not None:
-            self.books.client.ledger.allow(self.left())
+            self.books.client.ledger.allow(self.allowance.left())
 
     # --- ask --------------------------------------------------------------------------
 
@@ -197,13 +175,13 @@ class Session:
         self._tell_news()
         if self.stop is not None:
             return
-        left = self.left()
-        spent = self._spent_axis(left)
+        left = self.allowance.left()
+        spent = self.allowance.spent_axis(left)
         if spent is not None:
             if spent in HARD_STOPS or not self.open:
                 self.stop = self.stop or spent
             return
-        self._check_that_it_ends(left)
+        self.allowance.check_that_it_ends(left)
         n = self._n_wanted()
         if left.evaluations is not None:
             n = min(n, left.evaluations)
@@ -214,7 +192,7 @@ class Session:
         if asked:
             self.admit_ask(asked, n, left)
         elif not self.open:
-            self.stop = self.stop or why_no_more(self.optimizer, self.left())
+            self.stop = self.stop or why_no_more(self.optimizer, self.allowance.left())
 
     def _n_wanted(self) -> int:
         if self.options.in_flight is not None:
@@ -222,53 +200,6 @@ class Session:
         size = self.problem.block
         waiting = sum(count_blocks(o.trial, size) - o.next_block for o in self.open.values())
         return self._pool.capacity - self._running - waiting
-
-    def left(self) -> Budget:
-        """What remains for the search, trials asked and not told counted as spent.
-
-        Once it confirms: also what was held back for that.
-        """
-        self.account.clock()
-        return self._left(self.account.meter)
-
-    def _left(self, meter: Meter) -> Budget:
-        own = self.optimizer.usage
-        if self.books.client is None or (self.problem.needs_llm and meter.usage == NO_USAGE):
-            own = own.at_least(self.books.usage)  # of what nobody here says
-        budget = self.options.budget if self._is_confirming else self._budget
-        left = meter.left(budget, open_evaluations=self._open_evaluations, proposals=own)
-        if self._is_confirming or not self.n_confirm:
-            return left
-        each = self.account.each()
-        kept = {axis: math.ceil(self.n_confirm * each[axis]) for axis in each}
-        rest = {axis: getattr(left, axis) for axis in each}
-        held = {axis: max(n - kept[axis], 0) for axis, n in rest.items() if n is not None}
-        return replace(left, **held)
-
-    def _spent_axis(self, left: Budget) -> str | None:
-        """The axis of the budget that is used up, among those that evaluations spend."""
-        axes = ["evaluations", "cost", "seconds"]
-        if self.optimizer.evaluations_ask:
-            axes += ["llm_calls", "tokens"]
-        for axis in axes:
-            limit = getattr(left, axis)
-            if limit is not None and limit <= 0:
-                return axis
-        return None
-
-    def _check_that_it_ends(self, left: Budget) -> None:
-        """Refuse a budget of which nothing is spent, where no model is there to spend it."""
-        limits = self.options.budget.to_json()
-        can_ask = self.optimizer.llm is not None or self.problem.needs_llm
-        if can_ask or not set(limits) <= {*MODEL_AXES} or self.options.patience is not None:
-            return
-        is_untouched = all(getattr(left, axis) == limit for axis, limit in limits.items())
-        if is_untouched and len(self.account.evaluations) >= FRUITLESS:
-            raise UsageError(
-                f"budget {' and '.join(limits)}: {FRUITLESS} trials spent nothing of it, and no "
-                "language model is there to spend it: the run would never end; give a model "
-                "(llm, --llm), or limit evaluations or seconds, too"
-            )
 
     def admit_ask(
         self, asked: Sequence[Trial], n: int, left: Budget, rows: Mapping[int, Row] | None = None
@@ -313,7 +244,7 @@ class Session:
     def admit(self, opened: OpenTrial) -> None:
         """Count a trial as open."""
         self.open[opened.number] = opened
-        self._open_evaluations += opened.trial.repeats
+        self.allowance.open_evaluations += opened.trial.repeats
         self._started_since_look += opened.trial.repeats
         self.account.opened(opened.trial.params)
         self.fingerprint = fingerprint(self.fingerprint, opened.number, opened.trial.params)
@@ -337,7 +268,7 @@ class Session:
                 return None
             if self._key(params) != self._key(trial.params):
                 trial = replace(trial, params=params)
-        limit = self._budget.switches
+        limit = self.allowance.search.switches
         is_over = limit is not None and self.account.meter.switches >= limit
         if is_over and self.account.is_switch(trial.params):
             self.stop = "switches"
@@ -364,9 +295,9 @@ class Session:
         """Whether nothing may be started any more."""
         if self._is_refused or self.stop in ("seconds", "interrupted"):
             return True
-        if self.stop in HARD_STOPS and not self._is_confirming:
+        if self.stop in HARD_STOPS and not self.allowance.is_confirming:
             return True
-        if set(self._budget.to_json()) <= {"evaluations", "switches"}:
+        if set(self.allowance.search.to_json()) <= {"evaluations", "switches"}:
             return False
         self.account.clock()
         meter = replace(self.account.meter)
@@ -374,7 +305,7 @@ class Session:
             for opened in self.open.values():
                 meter.cost += opened.spent.cost
                 meter.usage += opened.spent.usage
-        spent = self._spent_axis(replace(self._left(meter), evaluations=None))
+        spent = self.allowance.spent_axis(replace(self.allowance.left(meter), evaluations=None))
         self.stop = self.stop or spent
         return spent is not None
 
@@ -506,7 +437,7 @@ class Session:
     def drop(self, opened: OpenTrial) -> None:
         """Count a trial as open no longer."""
         if self.open.pop(opened.number, None) is not None:
-            self._open_evaluations -= opened.trial.repeats
+            self.allowance.open_evaluations -= opened.trial.repeats
 
     def _settle_partial(self) -> None:
         """Tell trials of which a hard stop let only some blocks be evaluated.
@@ -537,7 +468,7 @@ class Session:
             return
         for row in self.log.news():
             self.tell_row(row)
-        left = self.left().evaluations
+        left = self.allowance.left().evaluations
         self._left_at_look, self._started_since_look = math.inf if left is None else left, 0
 
     def tell_stale_confirmation(self) -> None:
