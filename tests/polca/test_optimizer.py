@@ -3,55 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import numpy as np
 import pytest
 
 import bbopt
-from bbopt.budget import Budget
 from bbopt.errors import UsageError
 from bbopt.polca import Embedding
 from bbopt.polca.embed import hashed_ngrams
-from bbopt.polca.priority import mean_priority, top
 from bbopt.polca.settings import VARIANTS
 from bbopt.space import Categorical, Float, Int, Space, Text
-from bbopt.spec import Examples, Spec
-from bbopt.testing import ScriptedLLM
-from bbopt.testing.driving import through_files
 from bbopt.trial import NOTHING, Outcome, Trial
 from tests.polca.toys import (
+    FAR,
     Stairs,
-    climbing,
     drive,
+    job_of,
     level_of,
     levels_apart,
     memory_of,
+    polca,
     tell,
     text_of,
 )
 
-FAR = 0.2  # more than what a tag makes, less than a step
 EXACT = {"noise": 0.0, "deterministic": True}
-
-
-def polca(problem, *, proposer=None, **kwargs):
-    if proposer is None and "llm" not in kwargs:
-        proposer = problem.propose
-    return bbopt.optimizer("polca", problem.spec, proposer=proposer, **kwargs)
-
-
-def job_of(optimizer, trial):
-    """What an open trial is for."""
-    return dict(optimizer.state_dict()["method"]["out"])[trial.number]
-
-
-def by_text(trials):
-    """Evaluations of each prompt."""
-    counts: Counter[str] = Counter()
-    for prompt, repeats, _ in trials:
-        counts[prompt] += repeats
-    return counts
 
 
 # --- a round -------------------------------------------------------------------------
@@ -217,89 +194,6 @@ def test_a_refused_proposal_has_the_candidate_that_it_came_too_near_evaluated_ag
     assert len(memory) == 2
     assert (memory.count[unlucky] > 1) == again  # else its bad luck is for ever
     assert (-memory.mean[unlucky] > 0.5) == again
-
-
-# --- what is chosen ------------------------------------------------------------------
-
-
-def test_the_paper_variant_chooses_the_best_means_and_the_newest_of_equals():
-    problem = Stairs()
-    optimizer = polca(problem, variant="paper", n_parents=3)
-    wanted = []
-
-    def watch(memory, k, free, rng):
-        chosen = top(mean_priority(memory), k, free)
-        wanted.append(chosen)
-        return chosen
-
-    same = polca(problem, variant="paper", n_parents=3, selection=watch)
-    assert drive(optimizer, problem, 400) == drive(same, problem, 400)
-    assert len(wanted) > 30
-
-
-def test_the_reserved_place_goes_to_the_candidate_evaluated_least():
-    problem = Stairs()
-    optimizer = polca(problem, reserve=True, n_parents=3, epsilon=FAR, ucb_scale=0.0)
-    drive(optimizer, problem, 60)
-    last = []
-    for _ in range(300):
-        counts = memory_of(optimizer).count
-        [trial] = optimizer.ask()
-        queue = optimizer.state_dict()["method"]["queue"]
-        jobs = [job_of(optimizer, trial), *queue]
-        if len(jobs) == 3 and {job["kind"] for job in jobs} == {"parent"}:
-            *others, reserved = (job["candidate"] for job in jobs)
-            assert counts[reserved] == min(np.delete(counts, others))
-            last.append(reserved)
-        tell(optimizer, problem, trial)
-    assert len(set(last)) > 3
-
-
-def test_a_selection_of_ones_own_is_asked_for_free_candidates():
-    problem = Stairs(examples=6)
-    calls = []
-
-    def oldest(memory, k, free, rng):
-        calls.append((len(memory), k, int(free.sum())))
-        free[:] = False  # a copy
-        return np.flatnonzero(memory.count >= 0)[:1] if free.size == 1 else [0]
-
-    optimizer = polca(problem, selection=oldest, n_parents=2, reserve=False, evaluate_again=False)
-    trials = drive(optimizer, problem, 200)
-    assert {k for _, k, _ in calls} == {2}
-    counts = by_text(trials)
-    # everything else is evaluated once, as a child
-    assert sorted(counts.values(), reverse=True)[1:] == [2] * (len(counts) - 1)
-
-
-@pytest.mark.parametrize("bad", [[0, 0], [5], [-1], [0, 1, 2]])
-def test_a_selection_of_candidates_that_are_not_there_to_be_chosen_is_refused(bad):
-    problem = Stairs()
-    with pytest.raises(UsageError, match="selection must return"):
-        polca(problem, selection=lambda memory, k, free, rng: bad, n_parents=2).ask()
-
-
-def test_pareto_selection_keeps_specialists():
-    # Each candidate is good at one example: the means say little, the front is all of them.
-    spec = Spec(
-        space=Space({"prompt": Text("nobody")}), direction="maximize", examples=Examples((0, 1, 2))
-    )
-
-    def propose(params, feedback, rng):
-        return {"prompt": f"good at {rng.integers(3)} {rng.integers(10**6)}"}
-
-    optimizer = bbopt.optimizer(
-        "polca", spec, proposer=propose, selection="pareto", epsilon=0.0, reserve=False
-    )
-    chosen = Counter()
-    for _ in range(300):
-        [trial] = optimizer.ask()
-        job = job_of(optimizer, trial)
-        good = trial.params["prompt"].split()[2] if "good" in trial.params["prompt"] else None
-        if job["kind"] == "parent":
-            chosen[good] += 1
-        optimizer.tell(trial, [float(good == str(e)) for e in trial.context["examples"]])
-    assert min(chosen["0"], chosen["1"], chosen["2"]) > 10
 
 
 # --- deterministic problems ----------------------------------------------------------
@@ -492,86 +386,6 @@ def test_an_earlier_result_of_a_deterministic_problem_is_not_paid_again():
     ]
 
 
-# --- budgets and models --------------------------------------------------------------
-
-
-def test_a_model_improves_the_prompt_and_every_call_is_counted():
-    problem = Stairs(noise=0.0)
-    llm = ScriptedLLM(climbing)
-    optimizer = polca(problem, llm=llm, epsilon=FAR)
-    drive(optimizer, problem, 400)
-    assert problem.truth(optimizer.best.params) == 1.0
-    assert optimizer.usage.llm_calls == len(llm.requests)
-    roles = Counter(request.role for request in llm.requests)
-    assert roles["proposer"] == optimizer.diagnostics()["proposals"]
-    assert 0 < roles["summarizer"] <= optimizer.diagnostics()["rounds"]
-    for role in roles:  # numbered on, each once: concurrent requests can be told apart
-        draws = sorted(request.draw for request in llm.requests if request.role == role)
-        assert draws == list(range(len(draws)))
-
-
-def test_every_proposal_of_a_round_is_shown_the_same_summary():
-    problem = Stairs(noise=0.0)
-    llm = ScriptedLLM(climbing)
-    drive(polca(problem, llm=llm, n_parents=3, epsilon=0.0), problem, 100)
-    shown = [r.messages[-1]["content"] for r in llm.requests if r.role == "proposer"]
-    numbers = [int(text.rpartition("summary ")[2].split()[0]) for text in shown]
-    assert numbers == sorted(numbers)
-    assert all(count % 3 == 0 for count in Counter(numbers[:-3]).values())
-
-
-def test_without_the_summary_nothing_is_summarised():
-    problem = Stairs(noise=0.0)
-    llm = ScriptedLLM(climbing)
-    drive(polca(problem, llm=llm, summary=False), problem, 100)
-    assert {request.role for request in llm.requests} == {"proposer"}
-    assert all("Lessons" not in r.messages[-1]["content"] for r in llm.requests)
-
-
-@pytest.mark.parametrize("calls", range(1, 14))
-def test_no_more_calls_are_made_than_are_left(calls):
-    problem = Stairs()
-    llm = ScriptedLLM(climbing)
-    optimizer = polca(problem, llm=llm)
-    while True:
-        left = Budget(llm_calls=calls - optimizer.usage.llm_calls)
-        trials = optimizer.ask(7, left)
-        if not trials:
-            break
-        for trial in trials:
-            tell(optimizer, problem, trial)
-    assert len(llm.requests) == optimizer.usage.llm_calls == calls
-
-
-def test_a_summary_that_takes_the_last_calls_leaves_none_for_proposals():
-    problem = Stairs()
-    llm = ScriptedLLM(lambda request: "no JSON" if request.role == "summarizer" else {"params": {}})
-    optimizer = polca(problem, llm=llm)
-    while trials := optimizer.ask(9, Budget(llm_calls=2 - optimizer.usage.llm_calls)):
-        for trial in trials:
-            tell(optimizer, problem, trial)
-    assert [request.role for request in llm.requests] == ["summarizer"] * 2
-
-
-def test_a_server_that_dies_ends_the_search_with_its_reason_and_nothing_is_lost():
-    problem = Stairs()
-    llm = ScriptedLLM(
-        lambda request: climbing(request) if len(llm.requests) < 20 else OSError("down"), failures=3
-    )
-    optimizer = polca(problem, llm=llm)
-    told = sum(repeats for _, repeats, _ in drive(optimizer, problem, 10_000))
-    assert optimizer.gave_up == "llm"
-    assert len(llm.requests) < 20 + 10
-    memory = memory_of(optimizer)
-    assert memory.total == told < 200
-    revived = polca(problem, llm=ScriptedLLM(climbing))
-    revived.load_state_dict(through_files(optimizer.state_dict()))
-    assert revived.best == optimizer.best
-    drive(revived, problem, 60)
-    assert memory_of(revived).total > told
-    assert revived.gave_up is None
-
-
 # --- spaces --------------------------------------------------------------------------
 
 
@@ -595,55 +409,6 @@ def test_every_kind_of_parameter_can_be_searched_without_a_proposer(space):
             optimizer.tell(trial, [float(len(str(trial.params)))] * trial.repeats)
     changed = {name for name in space if any(p[name] != asked[0][name] for p in asked)}
     assert changed == set(space)
-
-
-@pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_settings_left_out_are_those_of_the_variant_and_given_ones_hold(variant):
-    problem = Stairs()
-    rule = {name: v for name, v in VARIANTS[variant].items() if name != "confirm"}
-    plain = polca(problem, variant=variant)
-    spelt = polca(problem, variant=variant, **rule)
-    assert drive(plain, problem, 300) == drive(spelt, problem, 300)
-    assert plain.confirm == VARIANTS[variant]["confirm"]
-    other = polca(problem, variant=variant, minibatch=5)
-    assert plain.ask()[0].repeats != 5
-    assert other.ask()[0].repeats == 5
-
-
-@pytest.mark.parametrize(
-    ("left", "m"),
-    [
-        (Budget(), 2), (Budget(evaluations=9000), 2), (Budget(llm_calls=60), 32),
-        (Budget(evaluations=600, llm_calls=60), 5), (Budget(evaluations=200, llm_calls=100), 2),
-        (Budget(evaluations=9000, llm_calls=10), 32), (Budget(evaluations=7, llm_calls=0.5), 7),
-    ],
-    ids=str,
-)  # fmt: skip
-@pytest.mark.parametrize("has_examples", [False, True])
-def test_minibatches_are_as_large_as_both_axes_of_the_budget_allow(has_examples, left, m):
-    problem = Stairs(examples=40 if has_examples else 0)
-    (trial,) = polca(problem).ask(1, left)
-    assert trial.repeats == m
-    assert len(trial.context.get("examples", ())) == (m if has_examples else 0)
-
-
-def test_the_paper_variant_has_the_settings_of_the_paper():
-    paper = VARIANTS["paper"]
-    # arXiv 2603.14769: k = 5, minibatches of 2, ε = 0.1, the mean as priority, no remedy
-    assert (paper["n_parents"], paper["minibatch"], paper["epsilon"]) == (5, 2, 0.1)
-    assert (paper["ucb_scale"], paper["evaluate_again"], paper["reserve"]) == (0.0, False, False)
-    assert paper["confirm"] == 0.0
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [{"variant": "other"}, {"n_parents": 0}, {"minibatch": 0}, {"n_proposals": 0},
-     {"epsilon": -0.1}, {"ucb_scale": -1.0}, {"distance": "cosine"}, {"selection": "best"}],
-    ids=str,
-)  # fmt: skip
-def test_a_setting_out_of_its_range_is_refused_with_its_name(bad):
-    with pytest.raises(UsageError, match=next(iter(bad))):
-        polca(Stairs(), **bad)
 
 
 def test_n_proposals_are_made_from_each_pair():

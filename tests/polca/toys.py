@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import bbopt
 from bbopt import seeding
 from bbopt.base import Optimizer, Problem
 from bbopt.polca import Memory
@@ -29,6 +30,8 @@ STEPS = (
     "Add a recipe for iced tea.",
     "Ask for an honest review.",
 )
+
+FAR = 0.2  # more than what a tag makes, less than a step
 
 
 def text_of(level: int, tag: str = "") -> dict[str, str]:
@@ -184,3 +187,23 @@ def prompt_space(initial: str = "a") -> Space:
 def losses(*values: float, **others: Any) -> Outcome:
     """An outcome as an optimizer sees it inside."""
     return Outcome(list(values), **others)
+
+
+def polca(problem, *, proposer=None, **kwargs):
+    """The optimizer, with the problem's own proposer where no other and no model is given."""
+    if proposer is None and "llm" not in kwargs:
+        proposer = problem.propose
+    return bbopt.optimizer("polca", problem.spec, proposer=proposer, **kwargs)
+
+
+def job_of(optimizer, trial):
+    """What an open trial is for."""
+    return dict(optimizer.state_dict()["method"]["out"])[trial.number]
+
+
+def by_text(trials):
+    """Evaluations of each prompt."""
+    counts: Counter[str] = Counter()
+    for prompt, repeats, _ in trials:
+        counts[prompt] += repeats
+    return counts
