@@ -17,93 +17,24 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 import bbopt
-from bbopt import Optimizer, registry
 from bbopt.errors import UnknownName, UnsupportedSpec, UsageError
 from bbopt.integrations.optuna import BATCH, BBOptSampler, best_mean
 from bbopt.integrations.search import History
 from bbopt.seeding import stream
 from bbopt.trial import Outcome, merge
+from tests.integrations.studies import (
+    QUICK,
+    SPACE,
+    Recording,
+    add,
+    batches,
+    latest,
+    new_study,
+    noisy,
+    planned,
+)
 
-QUICK = {
-    "mini-gp-ucb": {"n_startup_trials": 4, "kernel": "matern52"},
-    "mini-gp-ei": {"n_startup_trials": 4, "kernel": "matern52"},
-    "nap": {"n_candidates": 32},
-    "random": {},
-    "sobol": {},
-}
-SPACE = {"n": IntDistribution(0, 50), "x": FloatDistribution(-1, 1)}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Any:
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(level)
-
-
-def new_study(name: str, seed: int = 0, direction: str = "minimize", **given: Any) -> optuna.Study:
-    sampler = BBOptSampler(name, seed=seed, **QUICK.get(name, {}) | given)
-    return optuna.create_study(sampler=sampler, direction=direction)
-
-
-def noisy(trial: optuna.Trial) -> float:
-    """Conditional and mixed; its noise depends on the trial's number alone."""
-    value = (trial.suggest_float("x", -1, 1) - 0.3) ** 2 + trial.suggest_int("n", 0, 50) / 50
-    if trial.suggest_categorical("kind", ["a", "b", None]) == "a":
-        value -= 0.2 * trial.suggest_float("y", 0, 1)
-    return value + 0.3 * float(stream(0, "noise", number=trial.number).standard_normal())
-
-
-def batches(study: optuna.Study) -> dict[int, list[optuna.trial.FrozenTrial]]:
-    found: dict[int, list[optuna.trial.FrozenTrial]] = {}
-    for trial in study.trials:
-        if BATCH in trial.system_attrs:
-            found.setdefault(trial.system_attrs[BATCH]["batch"], []).append(trial)
-    return found
-
-
-def planned(trial: optuna.trial.FrozenTrial) -> int:
-    repeats: int = trial.system_attrs[BATCH]["repeats"]
-    return repeats
-
-
-class Recording(Optimizer):
-    """Proposes random points, each ``repeats`` times; says what it was told and expects."""
-
-    name = "recording"
-    repeats = 1
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.told: list[tuple[int | None, dict[str, Any], bbopt.Outcome]] = []
-        self.seen_awaited: list[Any] = []
-        Recording.latest = self  # type: ignore[attr-defined]
-
-    def _ask(self, n: int, left: bbopt.Budget) -> list[bbopt.Trial]:
-        self.seen_awaited = [(t.params, t.repeats) for t in self.awaited]
-        params = self.space.sample(self._stream(self.next_number))[0]
-        return [self._new_trial(params, self.repeats)]
-
-    def _tell(self, trial: bbopt.Trial, outcome: bbopt.Outcome) -> None:
-        self.told.append((trial.number, trial.params, outcome))
-
-
-@pytest.fixture
-def recording(monkeypatch: pytest.MonkeyPatch) -> type[Recording]:
-    monkeypatch.setitem(registry._optimizers, "recording", Recording)
-    monkeypatch.setattr(Recording, "repeats", 1)
-    return Recording
-
-
-def latest() -> Recording:
-    found: Recording = Recording.latest  # type: ignore[attr-defined]
-    return found
-
-
-def add(study: optuna.Study, **given: Any) -> None:
-    params = {"n": 3, "x": 0.5} | given.pop("params", {})
-    study.add_trial(optuna.create_trial(params=params, distributions=SPACE, **given))
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 # -- repeating itself
@@ -476,45 +407,6 @@ def test_it_beats_random_search_on_a_smooth_function(name: str) -> None:
 
     ours, blind = ([regret(n, seed) for seed in range(3)] for n in (name, "random"))
     assert np.median(ours) < np.median(blind) / 2
-
-
-def test_an_infeasible_candidate_is_never_best() -> None:
-    study = new_study("random")
-    for n, value, c in [(1, 0.0, 0.1), (1, 0.0, -1.0), (2, 0.5, 0.0), (3, 0.9, -1.0)]:
-        add(study, params={"n": n}, value=value, constraints={"c": c})
-    best = best_mean(study)
-    assert best is not None
-    assert (best.params["n"], best.value) == (2, 0.5)
-
-
-def test_the_best_mean_is_not_the_luckiest_trial() -> None:
-    study = new_study("random", direction="maximize")
-    for n, values in {1: [0.0, 4.0], 2: [3.0, 3.2, 2.8], 5: [3.4, -1.0]}.items():
-        for value in values:
-            add(study, params={"n": n}, value=value)
-    add(study, params={"n": 9}, state=TrialState.FAIL)
-    best = best_mean(study)
-    assert best is not None
-    assert (best.params, best.count) == ({"n": 2, "x": 0.5}, 3)
-    assert best.value == pytest.approx(3.0)
-    assert best.stderr == pytest.approx(0.2 / math.sqrt(3))
-
-
-def test_conditional_candidates_are_told_apart() -> None:
-    study = new_study("random")
-    kinds = {"k": optuna.distributions.CategoricalDistribution([1, "1"])}
-    for choice, value in [(1, 5.0), ("1", 3.0), (1, 5.0), ("1", 3.0)]:
-        study.add_trial(optuna.create_trial(params={"k": choice}, distributions=kinds, value=value))
-    best = best_mean(study)
-    assert best is not None
-    assert (best.params, best.value, best.count) == ({"k": "1"}, 3.0, 2)
-
-
-def test_there_is_no_best_before_a_trial_has_completed() -> None:
-    study = new_study("random")
-    assert best_mean(study) is None
-    add(study, value=1.0, constraints={"c": 1.0})
-    assert best_mean(study) is None
 
 
 # -- what is refused
