@@ -95,7 +95,8 @@ def fit(
     kernel : Kernel
         Kind of the kernel, whether it has one lengthscale a coordinate, and the first start.
     observations : Observations
-        At least one point; values standardised (see :class:`Standardisation`).
+        At least one point; values standardised
+        (see :class:`~bbopt.metabo.standardisation.Standardisation`).
     rng : numpy Generator
         Draws the starts from the third on, from the prior.
     n_starts : int
@@ -109,7 +110,7 @@ def fit(
     """
     checks.integer("n_starts", n_starts, 1)
     constant = None if fit_constant else 0.0
-    spread = _spread(observations.mean)
+    spread = spread_of(observations.mean)
     if len(observations) < 2 or spread == 0.0:
         return _noise_alone(kernel, observations, fit_constant, deterministic, noise)
     within = within_variance(observations)
@@ -159,7 +160,7 @@ def _box(
     kernel: Kernel, observations: Observations, fit_constant: bool, deterministic: bool
 ) -> Array:
     """Bounds ``(p + 1, 2)`` of the log parameters and the log noise."""
-    means, spread = observations.mean, _spread(observations.mean)
+    means, spread = observations.mean, spread_of(observations.mean)
     centre = float(means.mean()) if fit_constant else 0.0
     within = within_variance(observations) or 0.0
     highest = float(np.max(means - np.sqrt(within / observations.count)))
@@ -170,7 +171,7 @@ def _box(
     return np.log([*scales, (least, VARIANCE_RATIO * least), (low, high)])
 
 
-def _spread(means: Array) -> float:
+def spread_of(means: Array) -> float:
     """Variance of the means; 0 where they differ by rounding only."""
     rounding = 1e-12 * float(np.max(np.abs(means), initial=0.0))
     spread = float(np.var(means))
@@ -179,7 +180,7 @@ def _spread(means: Array) -> float:
 
 def _signal(observations: Observations) -> float:
     """Variance of the means, less what the spread within points says that noise adds to it."""
-    spread = _spread(observations.mean)
+    spread = spread_of(observations.mean)
     within = within_variance(observations) or 0.0
     return max(spread - within * float(np.mean(1.0 / observations.count)), LEAST_SIGNAL * spread)
 
@@ -198,7 +199,7 @@ class _Target:
         n_scales = len(kernel.log_parameters) - 1
         # One lengthscale for all coordinates is learned like that of the distance itself.
         scale = np.log(MEDIAN * np.sqrt(observations.d))
-        noise = np.log(_spread(observations.mean)) + LOG_NOISE
+        noise = np.log(spread_of(observations.mean)) + LOG_NOISE
         self.centre = np.array([*[scale] * n_scales, np.log(_signal(observations)), noise])
         self.sd = np.array([*[LOG_SCALE_SD] * n_scales, LOG_VARIANCE_SD, LOG_NOISE_SD])
         # ln p of the spread within points, at its own best noise; 0 where there is none.
@@ -212,38 +213,6 @@ class _Target:
         gap = (theta - self.centre) / self.sd
         gradient = found.gradient - gap / self.sd
         return self.offset - found.value + 0.5 * float(gap @ gap), -gradient
-
-
-@dataclass(frozen=True)
-class Standardisation:
-    """An affine scale for values, fixed once: a later change would change what noise means.
-
-    Parameters
-    ----------
-    shift, scale : float
-        ``(value - shift) / scale`` is what the model sees; ``scale`` > 0.
-    """
-
-    shift: float = 0.0
-    scale: float = 1.0
-
-    @classmethod
-    def of(cls, observations: Observations) -> Standardisation:
-        """From the first data: their means get mean 0 and variance 1.
-
-        Equal means take the spread within points instead; without any the scale is 1.
-        """
-        means = observations.mean
-        variance = _spread(means) or within_variance(observations) or 1.0
-        return cls(float(means.mean()), float(np.sqrt(variance)))
-
-    def apply(self, mean: float, m2: float) -> tuple[float, float]:
-        """Mean and sum of squared deviations on the model's scale."""
-        return (mean - self.shift) / self.scale, m2 / self.scale / self.scale
-
-    def undo(self, mean: Array, sd: Array) -> tuple[Array, Array]:
-        """Mean and sd of the model on the scale of the values."""
-        return self.shift + self.scale * mean, self.scale * sd
 
 
 def within_variance(observations: Observations) -> float | None:

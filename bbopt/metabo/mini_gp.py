@@ -396,9 +396,9 @@ class MiniGP(Optimizer):
         rng = seeding.stream(self.seed, f"{self.name} gap", worker=self.worker)
         top = self._domain.choose(UCB(beta), surrogate.observed(), (), Preference(), rng)
         highest = max(top.mean + beta * math.sqrt(top.variance), float(np.max(mean + beta * sd)))
-        gap = surrogate.loss(0.0, highest - float(mean[j] - beta * sd[j]))[1]
+        lowest = float(mean[j] - beta * sd[j])
         return {
-            "optimality_gap": gap,
+            "optimality_gap": surrogate.loss(lowest, 0.0)[0] - surrogate.loss(highest, 0.0)[0],
             "decisions": float(self._n_decisions),
             "candidates": float(len(surrogate.data)),
             "noise_sd": surrogate.loss(0.0, math.sqrt(surrogate.noise))[1],

@@ -1,14 +1,16 @@
 """The model of a search: observations, hyper-parameters that are learned, their posterior.
 
 The model maximises: it sees minus the loss, standardised once, less a constant mean that is
-estimated with the hyper-parameters. Where the hyper-parameters are known it sees minus the
-loss as it is, with prior mean zero.
+estimated with the hyper-parameters. Without noise it sees the logarithms of how much worse than
+the best the values are, wherever that makes them likelier. Where the hyper-parameters are known
+it sees minus the loss as it is, with prior mean zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from bbopt.metabo.domain import Place
 from bbopt.metabo.hyperparameters import (
     REPLICATED,
-    Standardisation,
+    Fit,
     fit,
     is_deterministic,
     local_noise,
@@ -26,6 +28,7 @@ from bbopt.metabo.hyperparameters import (
 from bbopt.metabo.kernels import RBF, Kernel, Matern52
 from bbopt.metabo.posterior import Posterior
 from bbopt.metabo.posterior.observations import Observations
+from bbopt.metabo.standardisation import Standardisation
 from bbopt.space import Array
 
 KERNELS: dict[str, type[Kernel]] = {"matern52": Matern52, "rbf": RBF}
@@ -139,7 +142,7 @@ class Surrogate:
             self._rows.append(place.row)
         self.data.pool(j, count, mean, m2)
         if self._posterior is not None and place.row >= 0:
-            mean, m2 = self._scale.apply(mean, m2)
+            mean, m2 = self._scale.apply_one(mean, m2)
             self._posterior.update(place.row, count=count, mean=mean - self._constant, m2=m2)
         else:
             self._posterior = None
@@ -183,6 +186,8 @@ class Surrogate:
         if not self.learns or u < 2:
             return False
         if self._fitted == (0, 0) or refit_due(self.n_batches, u, *self._fitted):
+            return True
+        if self._scale.knee is not None and not self.is_deterministic:
             return True
         return self.is_contradicted and self.n_batches > self._fitted[0]
 
@@ -229,29 +234,37 @@ class Surrogate:
             return
         if self._fitted == (0, 0):
             self._scale = Standardisation.of(self.data)
-        data = self.data.scaled(self._scale.shift, self._scale.scale)
-        given = self._given.noise
-        noise = None if given is None else given / self._scale.scale**2
-        is_first = self._fitted == (0, 0)
-        fits = [
-            fit(
-                self._as(kind),
-                data,
-                rng=rng,
-                n_starts=N_STARTS if is_first else N_STARTS_LATER,
-                fit_constant=True,
-                deterministic=self.is_deterministic,
-                noise=noise,
-            )
-            for kind in self._kinds
-        ]
-        found = max(fits, key=lambda found: found.log_density)
-        self.kernel, self.noise, self._constant = found.kernel, found.noise, found.constant
+        scales = self._scale.with_knees(self.data)
+        if not self.is_deterministic or self._given.noise is not None:
+            scales = scales[:1]
+        first, *others = sorted(self._kinds, key=lambda kind: kind is not type(self.kernel))
+        found = max((self._learned(first, scale, rng) for scale in scales), key=itemgetter(2))
+        found = max(
+            [found, *(self._learned(kind, found[1], rng) for kind in others)], key=itemgetter(2)
+        )
+        fitted, self._scale, _ = found
+        self.kernel, self.noise, self._constant = fitted.kernel, fitted.noise, fitted.constant
         self._point_noise = None
         if self._given.heteroscedastic:
-            self._point_noise = local_noise(self.noise, data)
+            self._point_noise = local_noise(self.noise, self._scale.apply(self.data))
         self._fitted = (self.n_batches, len(self.data))
         self._posterior = self._look = None
+
+    def _learned(
+        self, kind: type[Kernel], scale: Standardisation, rng: np.random.Generator
+    ) -> tuple[Fit, Standardisation, float]:
+        """The fit of a kernel of this kind on this scale, and its log density of the values."""
+        given = self._given.noise
+        found = fit(
+            self._as(kind),
+            scale.apply(self.data),
+            rng=rng,
+            n_starts=N_STARTS if self._fitted == (0, 0) else N_STARTS_LATER,
+            fit_constant=True,
+            deterministic=self.is_deterministic,
+            noise=None if given is None else given / scale.scale**2,
+        )
+        return found, scale, found.log_density + scale.log_slopes(self.data)
 
     def _as(self, kind: type[Kernel]) -> Kernel:
         """A kernel of this kind with the lengthscales and variance of today's."""
@@ -300,12 +313,13 @@ class Surrogate:
 
     def loss(self, mean: float, sd: float) -> tuple[float, float]:
         """A mean of the model as a loss, and its sd on the scale of losses."""
-        scale = self._scale.scale
-        return -(self._scale.shift + scale * (mean + self._constant)), scale * sd
+        value, sd = self._scale.undo(mean + self._constant, sd)
+        return -value, sd
 
     def _standardised(self) -> Observations:
-        shift = self._scale.shift + self._scale.scale * self._constant
-        return self.data.scaled(shift, self._scale.scale)
+        data = self._scale.apply(self.data)
+        data.mean[:] -= self._constant
+        return data
 
     def _prior(self, kernel: Kernel | None = None) -> Posterior:
         """A posterior without data."""
@@ -358,7 +372,7 @@ class Surrogate:
             "variance": self.kernel.variance,
             "noise": self.noise,
             "point_noise": None if self._point_noise is None else self._point_noise.copy(),
-            "scale": [self._scale.shift, self._scale.scale],
+            "scale": list(astuple(self._scale)),
             "constant": self._constant,
             "n_batches": self.n_batches,
             "fitted": list(self._fitted),

@@ -12,7 +12,6 @@ from bbopt.metabo import RBF, Matern52
 from bbopt.metabo.evidence import evidence
 from bbopt.metabo.hyperparameters import (
     GROWTH,
-    Standardisation,
     _Target,
     fit,
     is_deterministic,
@@ -225,33 +224,6 @@ def test_equal_values_are_deterministic_though_their_mean_is_rounded():
     assert is_deterministic(observe(x, equal))
     noisy = [(n, v, n * (1e-6 * v) ** 2) for n, v, _ in equal]
     assert not is_deterministic(observe(x, noisy))
-
-
-def test_standardised_means_have_mean_zero_and_variance_one():
-    data = draw(0, RBF(0.3), 0.1, u=20, total=100)
-    scale = Standardisation.of(data)
-    means = np.array([scale.apply(m, 0.0)[0] for m in data.mean])
-    assert means.mean() == pytest.approx(0.0, abs=1e-14)
-    assert means.std() == pytest.approx(1.0, rel=1e-14)
-    back, sd = scale.undo(means, np.ones(20))
-    np.testing.assert_allclose(back, data.mean, rtol=1e-12)
-    assert np.array_equal(sd, np.full(20, scale.scale))
-
-
-@pytest.mark.parametrize(
-    ("statistics", "expected"),
-    [
-        ([(1, 5.0, 0.0)], Standardisation(5.0, 1.0)),
-        ([(2, 5.0, 0.0), (1, 5.0, 0.0)], Standardisation(5.0, 1.0)),
-        ([(3, 5.0, 8.0), (1, 5.0, 0.0)], Standardisation(5.0, 2.0)),
-        ([(1, 5.0, 0.0), (1, 5.0 * (1 + 1e-15), 0.0)], Standardisation(5.0, 1.0)),  # rounding
-    ],
-)
-def test_values_without_spread_have_a_scale_all_the_same(statistics, expected):
-    x = [[0.1], [0.2]][: len(statistics)]
-    scale = Standardisation.of(observe(x, statistics))
-    assert scale.shift == pytest.approx(expected.shift, rel=1e-14)
-    assert scale.scale == expected.scale
 
 
 def test_the_noise_of_a_point_is_its_own_the_more_it_was_repeated():

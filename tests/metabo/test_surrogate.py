@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bbopt.metabo import RBF
+from bbopt.metabo import standardisation
 from bbopt.metabo import surrogate as module
 from bbopt.metabo.domain import Place
 from bbopt.metabo.hyperparameters import REPLICATED, refit_due
@@ -443,3 +444,68 @@ def test_a_fresh_model_can_be_restored():
         other = restored(make(known=known), known=known)
         assert not other.is_ready
         assert len(other.data) == 0
+
+
+# -- logarithms
+
+
+def exact(surrogate, losses):
+    for row, loss in enumerate(losses):
+        tell(surrogate, row, loss)
+    surrogate.refit_if_due(rng())
+    return surrogate
+
+
+def smooth(rows=ROWS):
+    return np.sin(6.0 * rows[:, 0]) + (rows[:, 1] - 0.3) ** 2
+
+
+def test_losses_over_many_orders_of_magnitude_are_seen_as_logarithms():
+    given = {"known": False, "deterministic": True}
+    orders, plain = 10.0 ** (2.0 * smooth()[:30]), smooth()[:30]
+    assert exact(make(**given), orders)._scale.knee is not None
+    assert exact(make(**given), plain)._scale.knee is None
+
+
+def test_logarithms_predict_better_what_varies_over_orders_of_magnitude(monkeypatch):
+    losses = 10.0 ** (2.0 * smooth())
+    errors = []
+    for knees in (standardisation.KNEES, ()):
+        monkeypatch.setattr(standardisation, "KNEES", knees)
+        surrogate = exact(make(known=False, deterministic=True), losses[:30])
+        predicted = [surrogate.loss(float(m), 0.0)[0] for m in surrogate.posterior.mean[30:]]
+        errors.append(np.median(np.abs(np.log(np.maximum(predicted, 1e-3) / losses[30:]))))
+    assert errors[0] < errors[1] / 2
+
+
+def test_where_there_is_noise_nothing_is_seen_as_a_logarithm():
+    losses = 10.0 ** (2.0 * smooth()[:30])
+    assert exact(make(known=False), losses)._scale.knee is None
+    assert exact(make(known=False, noise=NOISE, deterministic=True), losses)._scale.knee is None
+
+
+def test_logarithms_are_given_up_when_repeats_turn_out_to_differ():
+    surrogate = make(known=False)
+    for row, loss in enumerate(10.0 ** (2.0 * smooth()[:30])):
+        tell(surrogate, row, [loss] * 3)
+    surrogate.refit_if_due(rng())
+    assert surrogate._scale.knee is not None
+    tell(surrogate, 0, [1.0, 2.0, 3.0])
+    surrogate.refit_if_due(rng())
+    assert surrogate._scale.knee is None
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_a_state_with_logarithms_goes_on_alike(table):
+    surrogate = make(known=False, deterministic=True, table=table)
+    for row, loss in enumerate(10.0 ** (2.0 * smooth()[:20])):
+        tell(surrogate, row, loss, table)
+    surrogate.refit_if_due(rng())
+    surrogate.keep()
+    again = make(known=False, deterministic=True, table=table)
+    again.load_state(through_files(surrogate.to_state()))
+    for one in (surrogate, again):
+        tell(one, 25, 3.5, table)
+    assert surrogate._scale.knee is not None
+    assert equal_states(surrogate.to_state(), again.to_state())
+    assert np.array_equal(surrogate.at_points(), again.at_points())
