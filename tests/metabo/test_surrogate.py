@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bbopt.metabo import RBF
-from bbopt.metabo import standardisation
+from bbopt.metabo import RBF, standardisation
 from bbopt.metabo import surrogate as module
 from bbopt.metabo.domain import Place
 from bbopt.metabo.hyperparameters import REPLICATED, refit_due
