@@ -8,8 +8,9 @@ What we changed: at least one evaluation a decision where the paper's rule round
 hyper-parameters are learned, with a cap on the repeats meanwhile; C grows with the number of
 candidates seen; in continuous domains a candidate evaluated before is taken again where it is
 nearly as good as the best; several decisions may be open at once; where hyper-parameters are
-learned, two points are repeated at the start to learn the noise from, and up to two decisions in
-five take the function to vary faster (:meth:`Surrogate.doubted`).
+learned, two points are repeated at the start to learn the noise from, up to two decisions in
+five take the function to vary faster (:meth:`Surrogate.doubted`), and an objective without noise
+is seen through logarithms where that makes its values likelier (:class:`Standardisation`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from bbopt.metabo.hyperparameters import spread_of, within_variance
 from bbopt.metabo.posterior.observations import Observations
 from bbopt.space import Array
 
-KNEES = (1.0, 0.1, 0.01)
+KNEES = (0.3, 0.03)
 """Where logarithms may begin, as multiples of the median distance from the best value."""
 
 
