@@ -191,7 +191,9 @@ def test_the_order_of_tells_does_not_matter_to_what_is_known(domain, known):
         advance(optimizer, 1 if known else 3)  # two to learn the noise from
         bests.append((optimizer.best, optimizer.diagnostics()["optimality_gap"]))
     (a, gap_a), (b, gap_b) = bests
-    assert (a.params, a.count) == (b.params, b.count)
+    # a point that was climbed to has last digits that depend on the order of sums
+    assert a.params == pytest.approx(b.params, abs=1e-9)
+    assert a.count == b.count
     assert a.value == pytest.approx(b.value, abs=1e-6)
     assert gap_a == pytest.approx(gap_b, rel=1e-3)
 
