@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 
-def check_exists(location: str) -> None:
-    """Raise :class:`StorageError` if the storage is a file that is not there."""
+def is_missing(location: str) -> bool:
+    """Whether the storage is a file that is not there."""
     path = _file(location)
-    if path is not None and not path.exists():
-        raise StorageError(f"storage {location}: no such file")
+    return path is not None and not path.exists()
 
 
 def open_storage(location: str) -> BaseStorage:
@@ -43,7 +42,8 @@ def close_storage(storage: BaseStorage) -> None:
 @contextmanager
 def opened_storage(location: str) -> Iterator[BaseStorage]:
     """Optuna's storage at a location where there is one, closed at the end."""
-    check_exists(location)
+    if is_missing(location):
+        raise StorageError(f"storage {location}: no such file")
     storage = open_storage(location)
     try:
         yield storage

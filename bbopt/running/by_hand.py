@@ -17,15 +17,15 @@ import numpy as np
 from bbopt import checks, registry
 from bbopt.base import Optimizer, Problem
 from bbopt.budget import Budget
-from bbopt.errors import StorageError, UnknownName, UsageError
+from bbopt.errors import UsageError
+from bbopt.running.auto import FEW, auto
 from bbopt.running.identity import identify, metadata
-from bbopt.running.loop import auto
 from bbopt.running.options import Options
 from bbopt.running.replay import restore
 from bbopt.running.session import Session
 from bbopt.running.snapshot import Snapshots
 from bbopt.running.storage import Key, Row, StudyLog
-from bbopt.running.studies import StoredStudy, best_of, read_study
+from bbopt.running.studies import StoredStudy, best_of, find_study, read_study
 from bbopt.space import Space
 from bbopt.spec import Spec
 from bbopt.trial import Best, Outcome, Trial
@@ -92,7 +92,7 @@ def ask(
         If the storage cannot be opened, read or written.
     """
     checks.integer("n", n, 1)
-    stored = _stored(storage, name)
+    stored = find_study(storage, name)
     if problem is None:
         problem = _stored_problem(storage, name, stored)
     chosen = _optimizer(problem, stored, optimizer, settings, seed)
@@ -164,17 +164,6 @@ def open_trials(storage: str | Path, name: str) -> Sequence[Trial]:
     return [row.trial for row in read_study(storage, name).open_rows]
 
 
-def _stored(storage: str | Path, name: str) -> StoredStudy | None:
-    try:
-        return read_study(storage, name)
-    except UnknownName:
-        return None
-    except StorageError:
-        if "://" in str(storage) or Path(storage).exists():
-            raise
-        return None
-
-
 def _stored_problem(storage: str | Path, name: str, stored: StoredStudy | None) -> Problem:
     if stored is None:
         raise UsageError(
@@ -211,7 +200,7 @@ def _optimizer(
 ) -> Optimizer:
     """What was given, else what the study was started with, else the defaults."""
     who: Mapping[str, Any] = {} if stored is None else stored.workers.get(0, {})
-    name = name or who.get("optimizer") or auto(problem.spec)
+    name = name or who.get("optimizer") or auto(problem.spec, FEW)
     if settings is None:
         settings = who.get("settings", {}) if name == who.get("optimizer") else {}
     seed = who.get("seed", 0) if seed is None else seed

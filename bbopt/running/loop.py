@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 from bbopt import checks, registry
 from bbopt.base import Optimizer, Problem
 from bbopt.budget import Budget
-from bbopt.errors import UnsupportedSpec, UsageError
+from bbopt.errors import UsageError
 from bbopt.function import FunctionProblem
 from bbopt.running import language, mpirun
+from bbopt.running.auto import auto, stored_optimizer
 from bbopt.running.confirm import confirm as confirm_best
 from bbopt.running.identity import identify, metadata, name_of, stored_seed
 from bbopt.running.options import Callback, Options, RunArguments
@@ -29,15 +30,12 @@ from bbopt.running.snapshot import Snapshots
 from bbopt.running.storage import StudyLog
 from bbopt.running.warm_start import Finished, read_warm_start, tell_warm_start
 from bbopt.space import Space
-from bbopt.spec import Direction, Spec
+from bbopt.spec import Direction
 
 if TYPE_CHECKING:
     from bbopt.llm import Client
 
 logger = logging.getLogger("bbopt")
-
-AUTO_NUMERIC = "optuna:tpe"
-"""What ``optimizer="auto"`` takes for numeric spaces."""
 
 BUILT_WITH = {"spec", "direction", "seed", "worker", "llm", "proposer"}
 """What an optimizer is built with beside its settings."""
@@ -76,8 +74,9 @@ def run(
     problem : Problem or str
         What to optimise, or its registered name.
     optimizer : Optimizer or str
-        Who proposes: a fresh instance, or a registered name; ``"auto"`` takes ``polca``
-        where there is a text, ``lacmas`` where there are agents, else ``optuna:tpe``.
+        Who proposes: a fresh instance, or a registered name. ``"auto"`` is what a stored
+        study began with, and else ``polca`` where there is a text, ``lacmas`` where there are
+        agents, ``mini-gp-ei`` up to 500 evaluations, ``optuna:tpe`` beyond.
     budget : Budget, int, str or dict
         What may be spent: a number of evaluations, or axes as in
         ``"evaluations=100,seconds=600"``.
@@ -155,7 +154,10 @@ def run(
     problem = registry.problem(problem) if isinstance(problem, str) else problem
     if not isinstance(problem, Problem):
         raise UsageError(f"problem must be a Problem or a registered name, got {problem!r}")
-    optimizer = auto(problem.spec) if optimizer == "auto" else optimizer
+    study, limits = name or name_of(problem), Budget.parse(budget)
+    if optimizer == "auto":
+        began = stored_optimizer(storage, study, worker) if resume and storage else None
+        optimizer = began or auto(problem.spec, limits.evaluations)
     if settings and not isinstance(optimizer, str):
         raise UsageError("settings must be left out where the optimizer is an instance")
     settings = dict(settings or {})
@@ -166,7 +168,7 @@ def run(
         )
     client = language.model_of(problem, optimizer, llm)
     options = Options(
-        budget=Budget.parse(budget),
+        budget=limits,
         jobs=jobs,
         executor=executor,
         in_flight=in_flight,
@@ -181,7 +183,6 @@ def run(
     checks.integer("worker", worker, 0)
     if resume and storage is None:
         raise UsageError("resume needs a storage that holds the study")
-    study = name or name_of(problem)
     if storage is not None and study == "<lambda>":
         raise UsageError("name must be given for a study of a lambda, which has none of its own")
     solves = _solves(optimizer)
@@ -288,16 +289,6 @@ def maximize(
 ) -> Result:
     """Maximise a function; the arguments are those of :func:`minimize`."""
     return _optimize(function, space, "maximize", budget, optimizer, arguments)
-
-
-def auto(spec: Spec) -> str:
-    """The name of the optimizer that ``"auto"`` stands for."""
-    if "text" not in spec.space.kinds and spec.agents is None:
-        return AUTO_NUMERIC
-    name, what = ("polca", "texts") if "text" in spec.space.kinds else ("lacmas", "agents")
-    if name not in registry.optimizer_names():
-        raise UnsupportedSpec(f"no optimizer of this version handles {what} ({name!r} is to come)")
-    return name
 
 
 def _optimize(

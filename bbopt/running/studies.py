@@ -12,7 +12,7 @@ from typing import Any
 from bbopt.archive import Archive
 from bbopt.budget import Meter
 from bbopt.errors import UnknownName
-from bbopt.running.backends import opened_storage, storage_errors
+from bbopt.running.backends import is_missing, opened_storage, storage_errors
 from bbopt.running.storage import FOREIGN_WORKER, Row, read_row
 from bbopt.space import Space
 from bbopt.trial import Best
@@ -130,6 +130,22 @@ def read_study(location: str | Path, name: str) -> StoredStudy:
         if name not in studies:
             raise UnknownName(f"study in {location}", name, studies or ["none"])
         return _read(storage, studies[name])
+
+
+def find_study(location: str | Path, name: str) -> StoredStudy | None:
+    """The same; None where there is no such study, or no such file yet.
+
+    Raises
+    ------
+    StorageError
+        If the storage is there and cannot be read.
+    """
+    if is_missing(str(location)):
+        return None
+    try:
+        return read_study(location, name)
+    except UnknownName:
+        return None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 import bbopt as package
 from bbopt.cli.messages import complain
 from bbopt.errors import StorageError
-from bbopt.running.loop import AUTO_NUMERIC
+from bbopt.running.auto import NUMERIC
 from bbopt.running.storage import StudyLog
 from bbopt.running.studies import read_study
 
@@ -42,7 +42,7 @@ def test_the_numbers_are_those_of_the_library(bbopt_json):
 
 def test_auto_takes_the_method_that_fits_the_space(bbopt_json):
     got = bbopt_json("run", "synthetic/branin", "--budget", 3, "--json")
-    assert got["optimizer"] == AUTO_NUMERIC
+    assert got["optimizer"] == NUMERIC
 
 
 def test_settings_reach_the_optimizer(bbopt, tmp_path):

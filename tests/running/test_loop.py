@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import storage_in
 from doubles_of_runs import Chained, Noisy, trace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bbopt
-from bbopt.errors import UnsupportedSpec, UsageError
-from bbopt.running.loop import AUTO_NUMERIC, auto
+from bbopt.errors import UsageError
+from bbopt.running.auto import FEW, MANY, NUMERIC, auto
 from bbopt.spec import Agents, Spec
 
 SPACE = bbopt.Space({"x": bbopt.Float(-2, 2), "k": bbopt.Int(1, 5)})
@@ -57,20 +58,29 @@ def test_maximising_is_minimising_the_negative(seed: int, name: str) -> None:
     assert (most.best.params, most.best.value) == (least.best.params, -least.best.value)
 
 
-def test_auto_takes_what_the_space_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert auto(Spec(space=SPACE)) == AUTO_NUMERIC
-    result = bbopt.minimize(bowl, SPACE, budget=5)
-    assert result.metadata["optimizer"] == AUTO_NUMERIC
-    from bbopt import registry
-
+def test_auto_takes_what_the_space_and_the_budget_ask_for() -> None:
+    numeric = [auto(Spec(space=SPACE), n) for n in (1, FEW, FEW + 1, None)]
+    assert numeric == [NUMERIC, NUMERIC, MANY, MANY]
     text = Spec(space=bbopt.Space({"prompt": bbopt.Text("hi")}))
-    agents = Spec(space=SPACE, agents=Agents(3))
-    monkeypatch.setattr(registry, "optimizer_names", lambda: ["polca", "lacmas"])
-    assert (auto(text), auto(agents)) == ("polca", "lacmas")
-    monkeypatch.setattr(registry, "optimizer_names", lambda: ["random"])
-    for spec in (text, agents):
-        with pytest.raises(UnsupportedSpec, match="is to come"):
-            auto(spec)
+    assert [auto(spec, 10) for spec in (text, Spec(space=SPACE, agents=Agents(3)))] == [
+        "polca",
+        "lacmas",
+    ]
+    for budget, name in [(5, NUMERIC), (f"evaluations={FEW + 1},seconds=0.1", MANY)]:
+        assert bbopt.minimize(bowl, SPACE, budget=budget).metadata["optimizer"] == name
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_auto_goes_on_with_what_a_study_began_with(tmp_path: Path, kind: str) -> None:
+    def go_on(budget: str, worker: int = 0) -> bbopt.Result:
+        storage = storage_in(tmp_path, kind)
+        return bbopt.run(Noisy(), "auto", budget, storage=storage, resume=True, worker=worker)
+
+    first = go_on("evaluations=4")
+    more = go_on(f"evaluations={FEW + 1},seconds=0.1")
+    assert first.metadata["optimizer"] == more.metadata["optimizer"] == NUMERIC
+    assert [e.trial for e in more.trials[:4]] == [e.trial for e in first.trials]
+    assert go_on("seconds=0.1", worker=1).metadata["optimizer"] == NUMERIC
 
 
 def test_a_fresh_and_a_used_optimizer_without_a_storage() -> None:
