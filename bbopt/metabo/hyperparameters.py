@@ -47,6 +47,9 @@ GROWTH = 1.05
 REPLICATED = (2, 3)
 """Points, and evaluations of each, that must agree exactly to call an objective deterministic."""
 
+DISTINCT, EXACT_REPEATS = 8, 2
+"""Points of different values, and repeats that agree exactly, that show the same."""
+
 ROUNDING = 1e-14
 """By how much of itself the mean of equal values may differ from them."""
 
@@ -224,16 +227,27 @@ def within_variance(observations: Observations) -> float | None:
 def is_deterministic(observations: Observations) -> bool:
     """Whether repeats return identical values: all of them, at two points three times each.
 
-    Identical up to the rounding of their mean. Repeating such an objective is waste: hold the
-    noise at its least and repeat nothing. Points that have no more than two values between them
-    prove nothing: they may be successes and failures, by chance the same each time.
+    Or at fewer, where no two of ``DISTINCT`` points or more have the same value, but for the
+    worst, which may be a penalty: then it is no chance that repeats have. Identical up to the
+    rounding of their mean. Repeating such an objective is waste: hold the noise at its least and
+    repeat nothing. Points that have no more than two values between them prove nothing: they may
+    be successes and failures, by chance the same each time.
     """
-    points, evaluations = REPLICATED
-    repeated = observations.count >= evaluations
-    rounding = observations.count * np.square(ROUNDING * observations.mean)
-    if np.sum(repeated) < points or np.any(observations.m2 > rounding):
+    if has_noise(observations):
         return False
-    return len(np.unique(observations.mean)) > 2
+    means, count = observations.mean, observations.count
+    points, evaluations = REPLICATED
+    if np.sum(count >= evaluations) >= points and len(np.unique(means)) > 2:
+        return True
+    better = means > means.min(initial=np.inf)
+    are_distinct = len(np.unique(means[better])) == np.sum(better) >= DISTINCT
+    return bool(are_distinct and np.sum(count[better] - 1) >= EXACT_REPEATS)
+
+
+def has_noise(observations: Observations) -> bool:
+    """Whether repeats of a point have returned different values."""
+    rounding = observations.count * np.square(ROUNDING * observations.mean)
+    return bool(np.any(observations.m2 > rounding))
 
 
 def local_noise(noise: float, observations: Observations, *, prior_count: float = 10.0) -> Array:

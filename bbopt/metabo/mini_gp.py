@@ -58,6 +58,9 @@ CRASHES = 3
 PILOT = 0.05
 """Share of what is left of a budget that may go into learning the noise first."""
 
+CHECK = 0.1
+"""Share of it that a repeat may take which shows whether there is noise."""
+
 EI_BETA = 1.5
 """β of expected improvement while hyper-parameters are learned."""
 
@@ -165,7 +168,7 @@ class MiniGP(Optimizer):
         elif self._is_starting(left):
             place, count = self._start(self._taken(pending)), 1
         elif (again := self._to_replicate(pending, left)) is not None:
-            place, count = again, REPLICATED[1] - 1
+            place, count = again
         else:
             decision = None if self._is_exhausted(pending) else self._choose(pending, rng, left)
             if decision is None:
@@ -210,17 +213,18 @@ class MiniGP(Optimizer):
         self._n_started = start + 1
         return self._starts[start]
 
-    def _to_replicate(self, pending: Sequence[Pending], left: Budget) -> Place | None:
-        """A point to repeat so that the noise can be learned, where the budget is ample."""
-        cost = REPLICATED[0] * (REPLICATED[1] - 1)
-        for rest in (left.evaluations, left.switches):
-            if rest is not None and rest * PILOT < cost:
-                return None
+    def _to_replicate(self, pending: Sequence[Pending], left: Budget) -> tuple[Place, int] | None:
+        """A point to repeat so that the noise can be learned, or seen, as the budget allows."""
+        rests = [rest for rest in (left.evaluations, left.switches) if rest is not None]
+        least = min(rests, default=UNLIMITED)
+        if CHECK * least < 1:
+            return None
         awaited: Counter[bytes] = Counter()
         for p in pending:
             awaited[p.place.x.tobytes()] += p.count
-        place = self._surrogate.to_replicate(awaited)
-        return None if place is None or place.x.tobytes() in self._crashed() else place
+        is_ample = PILOT * least >= REPLICATED[0] * (REPLICATED[1] - 1)
+        found = self._surrogate.to_replicate(awaited, thorough=is_ample)
+        return None if found is None or found[0].x.tobytes() in self._crashed() else found
 
     def _is_exhausted(self, pending: Sequence[Pending]) -> bool:
         """Whether every row of a table without noise was evaluated or is pending."""
@@ -352,11 +356,13 @@ class MiniGP(Optimizer):
         """The candidate with the best posterior mean, and the posterior there.
 
         Until there are repeats to learn the noise from, the value is the mean observed there:
-        the sd of the posterior would be the prior's word. Where repeats contradict the noise
-        that was learned, the base class's choice by observed means holds.
+        the sd of the posterior would be the prior's word. Where there is no noise, where repeats
+        contradict the noise that was learned, and where the model saw values that were cut, the
+        base class's choice by observed means holds.
         """
         surrogate = self._surrogate
-        j = None if self.spec.deterministic or surrogate.is_contradicted else self._best_point()
+        by_means = surrogate.is_deterministic or surrogate.is_contradicted or surrogate.is_cut
+        j = None if self.spec.deterministic or by_means else self._best_point()
         if j is None:
             return super()._best()
         data = surrogate.data
@@ -402,7 +408,7 @@ class MiniGP(Optimizer):
             "optimality_gap": surrogate.loss(lowest, 0.0)[0] - surrogate.loss(highest, 0.0)[0],
             "decisions": float(self._n_decisions),
             "candidates": float(len(surrogate.data)),
-            "noise_sd": surrogate.loss(0.0, math.sqrt(surrogate.noise))[1],
+            "noise_sd": surrogate.noise_sd,
             "staleness": self._staleness(),
             "beta": self._beta(),
         }

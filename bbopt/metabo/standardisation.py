@@ -19,20 +19,20 @@ KNEES = (0.3, 0.03)
 class Standardisation:
     """A scale for values, increasing.
 
-    ``u = (value - shift) / scale``, fixed once where there is noise: a later change would change
-    what noise means. With a knee then ``-ln(1 + (top - u) / knee)`` below the top, and the
-    straight line of the same slope above it: of values that are worse by orders of magnitude the
-    model sees how many orders. For objectives without noise alone, since the mean of logarithms
-    is not the logarithm of the mean.
+    ``(value - shift) / scale``, fixed once where there is noise: a later change would change what
+    noise means. With a knee ``-ln(1 + (top - value) / knee)`` instead, and above the top the
+    straight line of the same slope: of values that are worse by orders of magnitude the model
+    sees how many orders. For objectives without noise alone, since the mean of logarithms is not
+    the logarithm of the mean.
 
     Parameters
     ----------
     shift, scale : float
         ``scale`` > 0.
     top : float
-        The best u seen when the knee was chosen.
+        The best value seen when the knee was chosen.
     knee : float or None
-        Distance from the top at which a unit counts half; None: no logarithms.
+        Distance from the top at which a unit counts half as much; None: no logarithms.
     """
 
     shift: float = 0.0
@@ -47,55 +47,56 @@ class Standardisation:
         Equal means take the spread within points instead; without any the scale is 1.
         """
         means = observations.mean
-        variance = spread_of(means) or within_variance(observations) or 1.0
-        return cls(float(means.mean()), float(np.sqrt(variance)))
+        peak = float(np.max(np.abs(means - means.mean()))) or 1.0  # tiny squares would vanish
+        sd = peak * float(np.sqrt(spread_of(means / peak)))
+        return cls(float(means.mean()), sd or float(np.sqrt(within_variance(observations) or 1.0)))
 
     def with_knees(self, observations: Observations) -> list[Standardisation]:
         """The scale without a knee, and with those worth trying on data without noise."""
         plain = replace(self, top=0.0, knee=None)
-        u = (observations.mean - self.shift) / self.scale
-        top = float(u.max())
-        gaps = top - u[u < top]
+        top = float(observations.mean.max())
+        gaps = top - observations.mean[observations.mean < top]
         if not len(gaps):
             return [plain]
-        middle = float(np.median(gaps))
-        return [plain, *(replace(self, top=top, knee=share * middle) for share in KNEES)]
+        knees = [share * float(np.median(gaps)) for share in KNEES]
+        return [plain, *(replace(self, top=top, knee=knee) for knee in knees if knee > 0.0)]
 
     def apply(self, observations: Observations) -> Observations:
         """The observations as the model sees them."""
         other = observations.scaled(self.shift, self.scale)
-        other.mean[:], other.m2[:] = self._warped(other.mean, other.m2)
+        if self.knee is not None:
+            other.mean[:] = _logs(self.top - observations.mean, self.knee)
+            slopes = _slopes(self.top - observations.mean, self.knee)
+            other.m2[:] = observations.m2 * slopes * slopes
         return other
 
     def apply_one(self, mean: float, m2: float) -> tuple[float, float]:
         """The same of one mean and its sum of squared deviations."""
-        u, m2 = (mean - self.shift) / self.scale, m2 / self.scale / self.scale
-        means, deviations = self._warped(np.array([u]), np.array([m2]))
-        return float(means[0]), float(deviations[0])
+        if self.knee is None:
+            return (mean - self.shift) / self.scale, m2 / self.scale / self.scale
+        gap = np.array([self.top - mean])
+        slope = float(_slopes(gap, self.knee)[0])
+        return float(_logs(gap, self.knee)[0]), m2 * slope * slope
 
     def undo(self, mean: float, sd: float) -> tuple[float, float]:
         """Mean and sd of the model on the scale of values; with a knee to first order."""
-        if self.knee is not None:
-            gap = self.knee * (math.expm1(min(-mean, 700.0)) if mean < 0 else -mean)
-            mean, sd = self.top - gap, sd * (self.knee + max(gap, 0.0))
-        return self.shift + self.scale * mean, self.scale * sd
+        if self.knee is None:
+            return self.shift + self.scale * mean, self.scale * sd
+        gap = self.knee * (math.expm1(min(-mean, 600.0)) if mean < 0 else -mean)
+        return self.top - gap, sd * (self.knee + max(gap, 0.0))
 
     def log_slopes(self, observations: Observations) -> float:
         """Sum of the logs of the slopes at the means.
 
         That is by how much the log density of values exceeds that of what the model sees.
         """
-        slopes = np.full(len(observations), 1.0)
-        if self.knee is not None:
-            slopes = _slopes(self.top - (observations.mean - self.shift) / self.scale, self.knee)
-        return float(np.log(slopes / self.scale).sum())
-
-    def _warped(self, u: Array, m2: Array) -> tuple[Array, Array]:
         if self.knee is None:
-            return u, m2
-        gap = self.top - u
-        logs = -np.log1p(np.maximum(gap, 0.0) / self.knee)
-        return np.where(gap > 0.0, logs, -gap / self.knee), m2 * _slopes(gap, self.knee) ** 2
+            return -len(observations) * math.log(self.scale)
+        return float(np.log(_slopes(self.top - observations.mean, self.knee)).sum())
+
+
+def _logs(gap: Array, knee: float) -> Array:
+    return np.where(gap > 0.0, -np.log1p(np.maximum(gap, 0.0) / knee), -gap / knee)
 
 
 def _slopes(gap: Array, knee: float) -> Array:

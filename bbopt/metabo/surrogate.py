@@ -17,9 +17,11 @@ import numpy as np
 
 from bbopt.metabo.domain import Place
 from bbopt.metabo.hyperparameters import (
+    EXACT_REPEATS,
     REPLICATED,
     Fit,
     fit,
+    has_noise,
     is_deterministic,
     local_noise,
     refit_due,
@@ -44,6 +46,13 @@ MANY = 500_000
 
 FAILED = 0.25
 """Quantile of the means seen at which a failed point counts as one observation."""
+
+FAILED_NOISE = 1.0
+"""Noise of that observation, as a share of the prior variance.
+
+It says little beside evaluations nearby, so that what fails by chance does no harm; a region
+where all fails adds up.
+"""
 
 REPEATS_FOR_NOISE = 10
 """Repeats, of all points together, that tell the noise to within a factor of 2."""
@@ -173,6 +182,11 @@ class Surrogate:
         return self.learns and is_deterministic(self.data)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether a loss was too large for the model, which knows a smaller one instead."""
+        return bool(np.any(np.abs(self.data.mean) >= LARGEST))
+
+    @property
     def is_ready(self) -> bool:
         """Whether there is data, and the hyper-parameters are known or were learned."""
         return len(self.data) > 0 and (not self.learns or self._fitted != (0, 0))
@@ -205,8 +219,10 @@ class Surrogate:
         """Whether enough repeats were seen to learn the noise from; else the prior says it."""
         return self.learns and int(np.sum(self.data.count - 1)) >= REPEATS_FOR_NOISE
 
-    def to_replicate(self, awaited: Mapping[bytes, int]) -> Place | None:
-        """The best point without repeats, while too few repeats are there to tell the noise.
+    def to_replicate(
+        self, awaited: Mapping[bytes, int], *, thorough: bool
+    ) -> tuple[Place, int] | None:
+        """The best point without repeats, and how many, while too few are there.
 
         A fit to points evaluated once each cannot tell noise from a function that varies fast.
 
@@ -214,19 +230,21 @@ class Surrogate:
         ----------
         awaited : mapping of bytes to int
             Evaluations that pend, by the point.
+        thorough : bool
+            Repeat until the noise can be told; else until it is plain whether there is any.
         """
-        points, evaluations = REPLICATED
+        points, evaluations = REPLICATED if thorough else (EXACT_REPEATS, 2)
         enough, count = points * (evaluations - 1), self.data.count
         if not self.learns or self._given.noise is not None or np.sum(count - 1) >= enough:
             return None
-        if self.is_deterministic:
+        if self.is_deterministic or (not thorough and has_noise(self.data)):
             return None
         keys = [x.tobytes() for x in self.data.points]
         count = count + np.array([awaited.get(key, 0) for key in keys], dtype=np.int64)
         if np.sum(count - 1) >= enough:
             return None
         j = int(np.argmax(np.where(count < evaluations, self.data.mean, -np.inf)))
-        return Place(self.data.points[j].copy(), self._rows[j])
+        return Place(self.data.points[j].copy(), self._rows[j]), evaluations - 1
 
     def refit_if_due(self, rng: np.random.Generator) -> None:
         """Learn the hyper-parameters anew when enough has come since the last time."""
@@ -316,6 +334,11 @@ class Surrogate:
         value, sd = self._scale.undo(mean + self._constant, sd)
         return -value, sd
 
+    @property
+    def noise_sd(self) -> float:
+        """Standard deviation of one evaluation, on the scale of losses."""
+        return 0.0 if self.is_deterministic else self.loss(0.0, self.noise**0.5)[1]
+
     def _standardised(self) -> Observations:
         data = self._scale.apply(self.data)
         data.mean[:] -= self._constant
@@ -342,6 +365,7 @@ class Surrogate:
         mean = np.concatenate([data.mean, np.full(len(failed), low)])
         m2 = np.concatenate([data.m2, np.zeros(len(failed))])
         noise = np.full(len(count), self.noise)
+        noise[len(data) :] = FAILED_NOISE * posterior.kernel.variance
         if self._point_noise is not None:
             noise[: len(self._point_noise)] = self._point_noise
         if not len(count):
