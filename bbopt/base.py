@@ -103,6 +103,8 @@ class Optimizer(ABC):
         self.settings = self.Settings() if settings is None else settings
         if not isinstance(self.settings, self.Settings):
             raise UsageError(f"settings must be {self.Settings.__name__}, got {settings!r}")
+        if llm is not None and not hasattr(llm, "roles"):
+            raise UsageError(f"llm must be a bbopt.llm.Client, got {llm!r}")
         self.llm = llm
         if proposer is not None and not callable(proposer):
             raise UsageError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+import bbopt
 from bbopt import (
     Best,
     Budget,
@@ -492,3 +493,9 @@ def test_what_is_expected_must_be_in_the_space():
     with pytest.raises(SpaceError, match=r"parameter 'x' must be in \[0, 999\], got 1000"):
         optimizer.expect([Trial(None, {"x": 1000, "k": "a"})])
     assert optimizer.awaited == ()
+
+
+def test_a_model_that_is_no_client_is_refused_at_once():
+    space = bbopt.Space({"prompt": bbopt.Text("hello")})
+    with pytest.raises(UsageError, match=r"llm must be a bbopt\.llm\.Client, got 'openai:x'"):
+        bbopt.optimizer("polca", space, llm="openai:x")

@@ -25,6 +25,7 @@ from bbopt.bench.record import FORMAT, Record, dumps
 from bbopt.errors import MissingData, MissingExtra, StorageError, UnsupportedSpec, UsageError
 
 MANIFEST = "bench.json"
+NO_FILE_OF_OURS = "is damaged, not a bench's, or of another version: remove it"
 GRACE = 30.0
 """Seconds, beyond a tenth of the time limit, until a run that does not stop is killed."""
 
@@ -62,12 +63,19 @@ def open_bench(
 
     Raises
     ------
+    UsageError
+        If the folder holds another suite: their problems would be ranked together.
     StorageError
         If the folder cannot be written, or holds something else.
     """
     try:
         (out / "cells").mkdir(parents=True, exist_ok=True)
         manifest = _read_manifest(out) if (out / MANIFEST).exists() else {}
+        there = manifest.get("suite", suite)
+        if there != suite:
+            raise UsageError(
+                f"folder {out} holds the suite {there!r}: choose another for {suite!r}"
+            )
         session = {"command": command, **describe_machine()}
         session["commit"] = _commit()
         session["started"] = time.strftime("%Y-%m-%d %H:%M:%S %z")
@@ -213,7 +221,10 @@ def _file(out: Path, cell: Cell) -> Path:
 
 def _read_record(path: Path) -> Record | None:
     data = _read_json(path) if path.exists() else None
-    return None if data is None else Record.from_json(data)
+    try:
+        return None if data is None else Record.from_json(data)
+    except (KeyError, TypeError, ValueError):
+        raise StorageError(f"{path} {NO_FILE_OF_OURS}") from None
 
 
 def _read_manifest(out: Path) -> dict[str, Any]:
@@ -223,10 +234,12 @@ def _read_manifest(out: Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise StorageError(f"{path}: {error}") from None
+    except ValueError:
+        data = None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise StorageError(f"{path} is not a bench's, or of another version: remove it")
+        raise StorageError(f"{path} {NO_FILE_OF_OURS}")
     return data
 
 

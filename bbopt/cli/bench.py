@@ -24,8 +24,8 @@ AT_LEAST_1 = click.IntRange(min=1)
 
 @click.command()
 @click.argument("suite")
-@click.option("--quick", "size", flag_value="quick", help="Under two minutes.")
-@click.option("--full", "size", flag_value="full", help="What a paper would print.")
+@click.option("--quick", "is_quick", is_flag=True, help="Under two minutes.")
+@click.option("--full", "is_full", is_flag=True, help="What a paper would print.")
 @click.option("--optimizers", metavar="A,B,...", help="Only these; also others than the suite's.")
 @click.option(
     "--seeds", type=AT_LEAST_1, metavar="N", help="Seeds 0 to N-1 instead of the suite's."
@@ -36,7 +36,8 @@ AT_LEAST_1 = click.IntRange(min=1)
 def bench(
     ctx: click.Context,
     suite: str,
-    size: str | None,
+    is_quick: bool,
+    is_full: bool,
     optimizers: str | None,
     seeds: int | None,
     jobs: int,
@@ -57,6 +58,9 @@ def bench(
     from bbopt.bench.suite import load_suite
     from bbopt.running.identity import command_line
 
+    if is_quick and is_full:
+        raise UsageError("--quick and --full are two sizes: give one")
+    size = "quick" if is_quick else "full" if is_full else None
     chosen = load_suite(suite)
     names = None if optimizers is None else _names(optimizers, chosen.optimizers)
     cells = chosen.cells(size or "default", optimizers=names, seeds=seeds)

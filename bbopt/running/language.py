@@ -151,7 +151,7 @@ def why_no_more(optimizer: Optimizer, left: Budget) -> str:
     That is the axis of the budget that is used up or has no room for its next request, a model
     that is down, or ideas.
     """
-    for axis in ("llm_calls", "tokens"):
+    for axis in ("switches", "llm_calls", "tokens"):
         if getattr(left, axis) == 0:
             return axis
     refused = optimizer.llm.full if optimizer.gave_up == "llm" else None

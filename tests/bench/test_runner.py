@@ -110,6 +110,23 @@ def test_a_file_that_is_not_ours_is_named(tmp_path, make_cell, text):
             use()
 
 
+def test_two_suites_are_not_kept_in_one_folder(tmp_path, make_cell):
+    open_bench(tmp_path, [make_cell()], **WORDS)
+    with pytest.raises(UsageError, match="holds the suite"):
+        open_bench(tmp_path, [make_cell()], **WORDS | {"suite": "other"})
+    assert read_bench(tmp_path).suite == WORDS["suite"]
+
+
+def test_a_record_with_other_keys_than_ours_is_named(tmp_path, make_cell, make_record):
+    cell = make_cell()
+    run_all([cell], tmp_path)
+    path = tmp_path / "cells" / f"{cell.key}.json"
+    for damage in (path.read_text()[:99], path.read_text().replace('"status"', '"extra"')):
+        path.write_text(damage)
+        with pytest.raises(StorageError, match=rf"{cell.key}\.json is damaged, .* remove it"):
+            read_bench(tmp_path)
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, make_cell):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"):

@@ -113,6 +113,7 @@ def test_a_failed_run_is_told_and_makes_the_command_fail(bbopt, suite):
         (["bench", "demo", "--optimizers", "a,,b"], "--optimizers must be names"),
         (["bench", "demo", "--seeds", "0"], "0 is not in the range x>=1"),
         (["bench", "demo", "--jobs", "0"], "0 is not in the range x>=1"),
+        (["bench", "demo", "--quick", "--full"], "--quick and --full are two sizes: give one"),
         (["report", "nowhere"], "no bench in 'nowhere': it has no file bench.json"),
         (["report"], "no bench in 'runs': name the folder of one"),
     ],

@@ -204,6 +204,28 @@ def test_an_objective_is_deterministic_only_on_enough_evidence(statistics, expec
     assert is_deterministic(observe(x, statistics)) is expected
 
 
+@pytest.mark.parametrize(
+    ("values", "counts", "expected"),
+    [
+        (range(8, 0, -1), (2, 2), False),  # seven are better than the worst
+        (range(9, 0, -1), (2, 2), True),
+        (range(9, 0, -1), (3,), True),
+        (range(9, 0, -1), (2,), False),
+        ([9, 8, 7, 6, 5, 4, 3, 2, 1, 1, 1, 1], (2, 2), True),  # a penalty
+        ([9, 8, 7, 6, 5, 4, 3, 3, 2, 1], (2, 2), False),  # shares of twenty, say
+        (range(1, 10), (3,), False),  # of the worst alone
+    ],
+)
+def test_two_repeats_are_enough_where_all_values_differ(values, counts, expected):
+    n = [*counts, *[1] * (len(values) - len(counts))]
+    x = np.linspace(0, 1, len(values))[:, None]
+    data = observe(x, [(k, float(v), 0.0) for k, v in zip(n, values, strict=True)])
+    assert is_deterministic(data) is expected
+    if expected:
+        noisy = [(k, float(v), 1e-6 * (k > 1)) for k, v in zip(n, values, strict=True)]
+        assert not is_deterministic(observe(x, noisy))
+
+
 @pytest.mark.parametrize("count", [1, 4, 40])
 def test_the_prior_variance_is_that_of_the_function_whatever_noise_the_means_have(count):
     """Half of the means are of ``count`` evaluations, half of 40; noise of sd 2 spreads them."""

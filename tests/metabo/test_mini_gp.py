@@ -311,15 +311,15 @@ def test_while_it_learns_a_batch_is_at_most_the_cap():
 
 
 @pytest.mark.parametrize(
-    ("left", "n_pilots"),
+    ("left", "pilots"),
     [
-        (Budget(), 2),
-        (Budget(evaluations=200), 2),
-        (Budget(evaluations=60), 0),
+        (Budget(), [REPLICATED[1] - 1] * REPLICATED[0]),
+        (Budget(evaluations=200), [REPLICATED[1] - 1] * REPLICATED[0]),
+        (Budget(evaluations=60), [1]),  # which shows that there is noise
     ],
     ids=["endless", "ample", "short"],
 )
-def test_before_its_first_fit_it_repeats_the_two_best_starts(left, n_pilots):
+def test_before_its_first_fit_it_repeats_the_two_best_starts(left, pilots):
     rows = Rows(60, 4, noise_sd=1.0)
     optimizer = bbopt.optimizer("mini-gp-ucb", rows.spec, n_startup_trials=6)
     history, seen = [], {}
@@ -331,11 +331,11 @@ def test_before_its_first_fit_it_repeats_the_two_best_starts(left, n_pilots):
         seen.setdefault(row, values[0])
         optimizer.tell(trial, values)
         assert len(history) < 12
-    starts, pilots = history[:6], history[6 : 6 + n_pilots]
+    starts, repeated = history[:6], history[6 : 6 + len(pilots)]
     assert len({row for row, _ in starts}) == 6
     assert {n for _, n in starts} == {1}
-    assert [n for _, n in pilots] == [REPLICATED[1] - 1] * n_pilots
-    assert {row for row, _ in pilots} <= set(sorted(seen, key=seen.get)[:3])
+    assert [n for _, n in repeated] == pilots
+    assert {row for row, _ in repeated} <= set(sorted(seen, key=seen.get)[:3])
 
 
 def test_noisy_candidates_are_repeated_more_where_each_has_a_noise_of_its_own():

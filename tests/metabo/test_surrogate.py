@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bbopt.metabo import RBF, standardisation
+from bbopt.metabo import RBF, Matern52, Posterior, standardisation
 from bbopt.metabo import surrogate as module
 from bbopt.metabo.domain import Place
 from bbopt.metabo.hyperparameters import REPLICATED, refit_due
-from bbopt.metabo.surrogate import KERNELS, LARGEST, Hyperparameters, Surrogate
+from bbopt.metabo.surrogate import FAILED_NOISE, KERNELS, LARGEST, Hyperparameters, Surrogate
 from bbopt.testing.driving import equal_states, through_files
 
 ROWS = np.random.default_rng(2).random((40, 2))
@@ -154,22 +154,31 @@ def test_losses_beyond_all_measure_leave_the_model_finite():
 # -- failures
 
 
+def reference(observed, failed, low):
+    """The posterior with one uncertain value ``low`` at each row that failed."""
+    posterior = Posterior(Matern52(0.3, 2.0), NOISE)
+    for row, losses in observed:
+        posterior.update(ROWS[row], [-loss for loss in losses])
+    for row in failed:
+        posterior.update(ROWS[row], [low], noise=FAILED_NOISE * 2.0)
+    return posterior.predict(ROWS)
+
+
 @pytest.mark.parametrize("table", [True, False], ids=["table", "box"])
-def test_a_failed_point_counts_as_one_observation_at_the_lower_quartile_of_the_means(table):
-    failed, told = make(table=table), make(table=table)
-    for surrogate in (failed, told):
-        tell(surrogate, 0, [1.0, 1.4], table)
-        tell(surrogate, 1, [3.0, 5.0], table)
-        tell(surrogate, 2, [-1.0], table)
-    failed.fail(place(7, table))
-    failed.fail(place(7, table))  # failing again says nothing new
-    tell(told, 7, [2.6], table)  # the means are 1.2, 4 and -1, halfway between the worse two
+def test_a_failed_point_counts_as_one_vague_observation_at_the_lower_quartile(table):
+    surrogate = make(table=table)
+    observed = [(0, [1.0, 1.4]), (1, [3.0, 5.0]), (2, [-1.0])]
+    for row, losses in observed:
+        tell(surrogate, row, losses, table)
+    surrogate.fail(place(7, table))
+    surrogate.fail(place(7, table))  # failing again says nothing new
+    # the means are 1.2, 4 and -1: halfway between the worse two
     np.testing.assert_allclose(
-        failed.posterior.predict(ROWS), told.posterior.predict(ROWS), atol=1e-10
+        surrogate.posterior.predict(ROWS), reference(observed, [7], -2.6), atol=1e-10
     )
-    assert len(failed.data) == 3
-    assert failed.n_evaluations == 5
-    assert {x.tobytes() for x in failed.points} == {ROWS[i].tobytes() for i in (0, 1, 2, 7)}
+    assert len(surrogate.data) == 3
+    assert surrogate.n_evaluations == 5
+    assert {x.tobytes() for x in surrogate.points} == {ROWS[i].tobytes() for i in (0, 1, 2, 7)}
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["table", "box"])
@@ -196,17 +205,17 @@ def test_a_failure_at_a_point_with_values_takes_nothing_from_them(table):
 
 
 def test_the_quartile_is_that_of_the_means_of_today():
-    surrogate, told = make(), make()
+    surrogate = make()
     surrogate.fail(place(7))
     assert np.allclose(surrogate.posterior.mean, 0.0)  # before any value: the prior mean
     assert surrogate.posterior.sd[7] < surrogate.posterior.sd[0]
-    for loss, row in ((1.0, 0), (9.0, 1)):
-        for model in (surrogate, told):
-            tell(model, row, [loss])
+    observed = [(0, [1.0]), (1, [9.0])]
+    for row, losses in observed:
+        tell(surrogate, row, losses)
     surrogate.fail(place(8))  # computes anew
-    for row in (7, 8):
-        tell(told, row, [7.0])  # a quarter of the way from 9 to 1
-    np.testing.assert_allclose(surrogate.posterior.mean, told.posterior.mean, atol=1e-10)
+    np.testing.assert_allclose(
+        surrogate.posterior.mean, reference(observed, [7, 8], -7.0)[0], atol=1e-10
+    )
 
 
 # -- hyper-parameters
@@ -318,15 +327,18 @@ def test_the_best_points_are_repeated_until_the_noise_can_be_told():
     surrogate = make(known=False)
     for row, loss in enumerate([3.0, 1.0, 2.0, 0.0]):
         tell(surrogate, row, [loss])
-    assert surrogate.to_replicate({}).row == 3
+    assert surrogate.to_replicate({}, thorough=True)[1] == evaluations - 1
+    assert surrogate.to_replicate({}, thorough=True)[0].row == 3
     awaited = {ROWS[3].tobytes(): evaluations - 1}
-    assert surrogate.to_replicate(awaited).row == 1
-    assert surrogate.to_replicate(awaited | {ROWS[1].tobytes(): evaluations - 1}) is None
-    assert surrogate.to_replicate({ROWS[7].tobytes(): 9}).row == 3  # a point not seen tells nothing
+    assert surrogate.to_replicate(awaited, thorough=True)[0].row == 1
+    awaited[ROWS[1].tobytes()] = evaluations - 1
+    assert surrogate.to_replicate(awaited, thorough=True) is None
+    unseen = {ROWS[7].tobytes(): 9}  # which tells nothing
+    assert surrogate.to_replicate(unseen, thorough=True)[0].row == 3
     tell(surrogate, 3, [5.0] * (evaluations - 1))
-    assert surrogate.to_replicate({}).row == 1
+    assert surrogate.to_replicate({}, thorough=True)[0].row == 1
     tell(surrogate, 0, [5.0] * (points * (evaluations - 1)))
-    assert surrogate.to_replicate({}) is None
+    assert surrogate.to_replicate({}, thorough=True) is None
 
 
 @pytest.mark.parametrize(
@@ -337,7 +349,21 @@ def test_where_the_noise_is_known_nothing_is_repeated_to_learn_it(given):
     surrogate = make(**given)
     for row in range(4):
         tell(surrogate, row, [float(row)])
-    assert surrogate.to_replicate({}) is None
+    assert surrogate.to_replicate({}, thorough=True) is None
+
+
+@pytest.mark.parametrize("has_noise", [True, False])
+def test_with_few_evaluations_repeats_end_once_they_show_whether_there_is_noise(has_noise):
+    surrogate = make(known=False)
+    for row in range(9):
+        tell(surrogate, row, [float(row)])
+    asked = []
+    while (found := surrogate.to_replicate({}, thorough=False)) is not None:
+        (where, n), noise = found, 0.5 * has_noise
+        asked.append((where.row, n))
+        tell(surrogate, where.row, [where.row + noise])
+    assert asked == ([(0, 1)] if has_noise else [(0, 1), (1, 1)])
+    assert surrogate.is_deterministic is not has_noise
 
 
 def test_noise_of_each_point_is_its_own_where_that_is_asked_for():
@@ -508,3 +534,29 @@ def test_a_state_with_logarithms_goes_on_alike(table):
     assert surrogate._scale.knee is not None
     assert equal_states(surrogate.to_state(), again.to_state())
     assert np.array_equal(surrogate.at_points(), again.at_points())
+
+
+def test_a_loss_over_a_cliff_leaves_the_others_apart():
+    losses = np.where(ROWS[:, 0] > 0.8, 1e90, smooth())
+    surrogate = exact(make(known=False, deterministic=True), losses[:30])
+    told = [surrogate.loss(float(m), 0.0)[0] for m in surrogate.at_points()[0]]
+    good = losses[:30] < 1e3
+    np.testing.assert_allclose(np.array(told)[good], losses[:30][good], atol=0.1)
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_a_failure_beside_good_evaluations_changes_little_and_many_add_up(table):
+    surrogate = exact(make(known=False, deterministic=True, table=table), smooth()[:39])
+    before = surrogate.posterior.predict(ROWS[39:])[0][0]
+    surrogate.fail(place(39, table))
+    after = surrogate.posterior.predict(ROWS[39:])[0][0]
+    assert after == pytest.approx(before, abs=0.01 * surrogate.kernel.variance**0.5)
+    alone = make(known=False, deterministic=True, table=table)
+    for row in np.flatnonzero(ROWS[:30, 0] < 0.5):
+        tell(alone, row, [smooth()[row]], table)
+    alone.refit_if_due(rng())
+    far = ROWS[ROWS[:, 0] > 0.8]
+    first = alone.posterior.predict(far)[0].mean()
+    for row in np.flatnonzero(ROWS[:, 0] > 0.8):
+        alone.fail(place(int(row), table))
+    assert alone.posterior.predict(far)[0].mean() < first

@@ -114,6 +114,12 @@ def test_asks_tells_and_kills_in_any_order_are_one_unbroken_optimizer(steps):
             assert {trial.number for trial in by_hand.open_trials(*study)} == set(model.open)
 
 
+def test_a_database_that_is_not_there_yet_is_made(tmp_path):
+    study = (f"sqlite:///{tmp_path}/lab.db", "tea")
+    [trial] = by_hand.ask(*study, 1, problem=HandProblem(SPEC), optimizer="sobol")
+    assert by_hand.tell(*study, trial.number, Outcome(1.0)).params == trial.params
+
+
 def test_a_loop_is_not_needed_to_reach_the_optimum(tmp_path):
     study = (tmp_path / "lab.journal", "tea")
     for _ in range(15):

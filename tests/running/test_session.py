@@ -196,6 +196,17 @@ def test_an_optimizer_without_proposals_is_exhausted() -> None:
     assert (result.stop_reason, result.spent.evaluations) == ("exhausted", 6)
 
 
+def test_a_method_that_may_not_switch_any_more_has_used_up_its_switches() -> None:
+    class Exact(bbopt.Problem):
+        spec = bbopt.Spec(space=bbopt.Space({"x": bbopt.Float(0, 1)}), deterministic=True)
+
+        def evaluate(self, trial: Trial, rng: Any) -> float:
+            return float(trial.params["x"])
+
+    result = bbopt.run(Exact(), "mini-gp-ei", Budget(evaluations=30, switches=3))
+    assert (result.stop_reason, result.spent.switches) == ("switches", 3)
+
+
 def test_callbacks_target_patience_and_failures_stop_the_run() -> None:
     problem = Noisy()
     seen = []
