@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,11 +73,12 @@ def plug_in(tmp_path, monkeypatch):
 
 def test_a_registered_optimizer_is_built_with_its_settings():
     registry.register_optimizer("toy")(Toy)
-    optimizer = bbopt.optimizer("toy", SPACE, seed=3, worker=2, llm="client", sigma=1)
+    client = SimpleNamespace(roles=())
+    optimizer = bbopt.optimizer("toy", SPACE, seed=3, worker=2, llm=client, sigma=1)
     assert isinstance(optimizer, Toy)
     assert (optimizer.name, optimizer.seed, optimizer.worker) == ("toy", 3, 2)
     assert optimizer.settings == Settings(sigma=1.0)
-    assert (optimizer.llm, optimizer.proposer) == ("client", None)
+    assert (optimizer.llm, optimizer.proposer) == (client, None)
     assert "toy" in registry.optimizer_names()
 
 

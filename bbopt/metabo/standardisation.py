@@ -15,6 +15,10 @@ KNEES = (0.3, 0.03)
 """Where logarithms may begin, as multiples of the median distance from the best value."""
 
 
+SMALLEST_SCALE, SMALLEST_KNEE = 1e-50, 1e-100
+"""So small that squares of what is divided by them stay finite."""
+
+
 @dataclass(frozen=True)
 class Standardisation:
     """A scale for values, increasing.
@@ -49,7 +53,8 @@ class Standardisation:
         means = observations.mean
         peak = float(np.max(np.abs(means - means.mean()))) or 1.0  # tiny squares would vanish
         sd = peak * float(np.sqrt(spread_of(means / peak)))
-        return cls(float(means.mean()), sd or float(np.sqrt(within_variance(observations) or 1.0)))
+        sd = sd or float(np.sqrt(within_variance(observations) or 1.0))
+        return cls(float(means.mean()), max(sd, SMALLEST_SCALE))
 
     def with_knees(self, observations: Observations) -> list[Standardisation]:
         """The scale without a knee, and with those worth trying on data without noise."""
@@ -59,7 +64,7 @@ class Standardisation:
         if not len(gaps):
             return [plain]
         knees = [share * float(np.median(gaps)) for share in KNEES]
-        return [plain, *(replace(self, top=top, knee=knee) for knee in knees if knee > 0.0)]
+        return [plain, *(replace(self, top=top, knee=k) for k in knees if k >= SMALLEST_KNEE)]
 
     def apply(self, observations: Observations) -> Observations:
         """The observations as the model sees them."""

@@ -16,6 +16,9 @@ import numpy.typing as npt
 from bbopt.polca.memory import Memory
 from bbopt.space import Array
 
+ROUNDING = 1e-12
+"""Share of itself by which a mean may differ from another that is the same in another order."""
+
 Free: TypeAlias = npt.NDArray[np.bool_]
 Selection: TypeAlias = Callable[[Memory, int, Free, np.random.Generator], list[int]]
 
@@ -65,7 +68,10 @@ def pareto_front(memory: Memory, k: int, free: Free, rng: np.random.Generator) -
         for example, (_, mean) in known.items():
             least[example] = min(mean, least.get(example, math.inf))
     wins = np.array(
-        [sum(mean <= least[e] for e, (_, mean) in known.items()) for known in memory.by_example],
+        [
+            sum(math.isclose(mean, least[e], rel_tol=ROUNDING) for e, (_, mean) in known.items())
+            for known in memory.by_example
+        ],
         dtype=float,
     )
     weight = np.where(free, wins, 0.0)

@@ -152,7 +152,7 @@ def test_goals_and_limits_end_the_run(bbopt_json):
         ("run synthetic/branin --budget 5 --with loud=1", "has no argument 'loud'"),
         ("run synthetic/branin --budget 5 --with noise=nan", "got 'nan'"),
         ("run synthetic/branin --budget 5 --with noise", "--with must be KEY=VALUE, got 'noise'"),
-        ("run synthetic/branin --budget 5 --set n_startup_trials=0", "must be an integer >= 1"),
+        ("run synthetic/branin --budget 5 --set n_startup_trials=-1", "must be an integer >= 0"),
         ("run synthetic/branin --budget 5 --set speed=9", "has no setting 'speed'; allowed are"),
         ("run synthetic/branin --budget 5 --name a", "--name needs --storage"),
         ("run synthetic/branin --budget 5 --resume", "--resume needs --storage"),

@@ -100,8 +100,8 @@ def test_knees_are_shares_of_the_median_distance_from_the_best():
     data = observe([[0.1], [0.2], [0.3], [0.4]], [(1, v, 0.0) for v in (7.0, 5.0, -3.0, 7.0)])
     plain, *kneed = Standardisation(1.0, 2.0, 9.0, 0.5).with_knees(data)
     assert plain == Standardisation(1.0, 2.0)
-    assert [(s.shift, s.scale, s.top) for s in kneed] == [(1.0, 2.0, 3.0)] * len(KNEES)
-    assert [s.knee for s in kneed] == pytest.approx([3.0 * share for share in KNEES])
+    assert [(s.shift, s.scale, s.top) for s in kneed] == [(1.0, 2.0, 7.0)] * len(KNEES)
+    assert [s.knee for s in kneed] == pytest.approx([6.0 * share for share in KNEES])
 
 
 def test_equal_values_have_no_knee():

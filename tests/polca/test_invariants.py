@@ -111,7 +111,7 @@ def check(search):
     assert memory.count.sum() + memory.failed.sum() == evaluated
     # what is evaluated was let in, and what was let in is far from all that was there before
     assert {name for name, _ in search.paid} <= set(names)
-    assert set(names) <= {names[0], *search.proposed, *search.foreign} | {text_of(1)["prompt"]}
+    assert set(names) <= {*names[:1], *search.proposed, *search.foreign} | {text_of(1)["prompt"]}
     gaps = Embedding(hashed_ngrams)(memory.params, memory.params)
     for i in range(1, len(names)):
         if memory.parent[i] >= 0:
