@@ -114,14 +114,16 @@ class Kernel(ABC):
 
     def inverse_squares(self, d: int) -> Array:
         """``1 / lengthscale²`` of each of ``d`` coordinates."""
-        scales = np.asarray(self.lengthscales, dtype=np.float64)
+        scales = np.array(self.lengthscales, dtype=np.float64)
         if self.groups is not None:
             scales = scales[list(self.groups)]
-        if scales.size not in (1, d):
+        if scales.size == 1:
+            return np.full(d, scales[0] ** -2)
+        if scales.size != d:
             raise UsageError(
                 f"X must have one column a lengthscale ({scales.size}), got {d} columns"
             )
-        inverse: Array = np.broadcast_to(scales**-2, (d,)).copy()
+        inverse: Array = scales**-2
         return inverse
 
     @abstractmethod

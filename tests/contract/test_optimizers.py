@@ -16,11 +16,14 @@ from bbopt.testing import OptimizerContract
 EARLY = {"n_startup_trials": 4, "population_size": 4, "popsize": 4, "n_candidates": 16, "trees": 2}
 BOTORCH = {"n_startup_trials": 9, "refit_every": 2}
 BOTORCH |= {"num_restarts": 1, "raw_samples": 4, "mc_samples": 8}
-# Those of which a proposal takes a good part of a second, and how late they learn instead.
+# Those of which a proposal takes a good part of a second, and how late they learn instead; and
+# those that share all but the acquisition with mini-gp-ei and mini-gp-ucb.
 COSTLY = {
     "optuna:gp": {"n_startup_trials": 11},
     "botorch:logei": BOTORCH,
     "botorch:qlognei": BOTORCH,
+    "mini-gp-ts": {},
+    "mini-gp-explore": {},
 }
 
 

@@ -97,10 +97,9 @@ def test_without_noise_the_best_is_the_best_seen_though_nobody_said_so(name, pen
         seen.append(penalty if params["x"] > 0.7 else truth(params))
         return seen[-1]
 
-    for seed in range(3):
-        seen = []
-        best = bbopt.minimize(objective, PLANE, budget=40, optimizer=name, seed=seed).best
-        assert best.value == min(seen)
+    seen = []
+    best = bbopt.minimize(objective, PLANE, budget=40, optimizer=name, seed=0).best
+    assert best.value == min(seen)
 
 
 @each_domain
