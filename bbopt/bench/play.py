@@ -20,6 +20,7 @@ from bbopt.bench.served import Served, served, spent
 from bbopt.running.blocks import Block, evaluate_block
 from bbopt.running.loop import run
 from bbopt.running.result import Result
+from bbopt.sources import load_problem
 from bbopt.space import Params
 from bbopt.trial import NO_USAGE, Best, Outcome, Trial, Usage
 
@@ -56,7 +57,7 @@ def play(cell: Cell) -> Record:
     from threadpoolctl import threadpool_limits
 
     environment = describe_machine()
-    problem = registry.problem(cell.problem, **cell.arguments)
+    problem = load_problem(cell.problem, cell.arguments)
     client = None
     with threadpool_limits(1), ExitStack() as stack:
         if cell.llm == "loopback":

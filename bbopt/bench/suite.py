@@ -23,7 +23,7 @@
     budget = [50, 200]
 
     [[problems]]
-    name = "synthetic/ackley"             # as registered
+    name = "synthetic/ackley"             # registered, or yours: FILE.py:NAME
     label = "ackley in 5"                 # as shown; the name where left out
     with = { dim = 5, noise = 0.3 }       # arguments
     budget = { default = 300 }            # in place of the size's, for the sizes named
@@ -49,6 +49,7 @@ from bbopt import settings as settings_module
 from bbopt.bench.cell import Cell
 from bbopt.budget import Budget
 from bbopt.errors import UnknownName, UsageError
+from bbopt.sources import load_problem
 
 SIZES = ("quick", "default", "full")
 LLMS = ("none", "loopback")
@@ -269,7 +270,10 @@ def _entries(key: str, tables: Any, read: Any) -> dict[str, Entry]:
 def _problem(where: str, table: Mapping[str, Any], known: Mapping[str, Entry]) -> Entry:
     name, label = _name_and_label(where, table, ("with", "budget", "optimizers"))
     arguments = _table(f"{where}: with", table.get("with", {}))
-    _check_keys(f"{where}: with", arguments, registry.problem_arguments(name))
+    if ":" in name:  # of the user's own: only once it is built is it known to be one
+        load_problem(name, arguments)
+    else:
+        _check_keys(f"{where}: with", arguments, registry.problem_arguments(name))
     budgets = _table(f"{where}: budget", table.get("budget", {}))
     _check_keys(f"{where}: budget", budgets, SIZES)
     by_size = {size: _budgets(f"{where}: {size}", limits) for size, limits in budgets.items()}

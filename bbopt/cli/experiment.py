@@ -97,9 +97,9 @@ def tell(storage: str, name: str, number: str, values: tuple[str, ...], failed: 
 
 def _problem(space: str | None, name: str | None, arguments: tuple[str, ...]) -> Problem | None:
     from bbopt.cli.pairs import read_pairs
-    from bbopt.cli.sources import load_problem
     from bbopt.cli.space_file import read_space_file
     from bbopt.running.by_hand import HandProblem
+    from bbopt.sources import load_problem
 
     if space is not None and name is not None:
         raise UsageError("--space and --problem exclude each other")

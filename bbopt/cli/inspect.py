@@ -82,7 +82,7 @@ def _describe_factory(name: str) -> None:
 def _describe_problem(name: str, given: tuple[str, ...]) -> None:
     from bbopt.cli.layout import dimension_text, print_columns, print_fields, print_title
     from bbopt.cli.pairs import read_pairs
-    from bbopt.cli.sources import load_problem
+    from bbopt.sources import load_problem
 
     try:
         problem = load_problem(name, read_pairs("--with", given))

@@ -141,9 +141,9 @@ def run(
     with _stdout_kept_clean():
         from bbopt.cli.models import build_client
         from bbopt.cli.pairs import read_pairs
-        from bbopt.cli.sources import load_problem
         from bbopt.running.identity import command_line
         from bbopt.running.loop import run as run_problem
+        from bbopt.sources import load_problem
 
         built = load_problem(problem, read_pairs("--with", arguments))
         options["settings"] = read_pairs("--set", settings)

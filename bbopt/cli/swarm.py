@@ -68,7 +68,7 @@ def _load(graph: str, n: int | None, seed: int) -> Graph:
     if "/" not in graph and ":" not in graph:
         return topology.build(graph, n, seed)  # which says what names there are
     from bbopt import registry
-    from bbopt.cli.sources import load_problem
+    from bbopt.sources import load_problem
 
     given: dict[str, Any] = {} if n is None else {"agents": n}
     if ":" not in graph and seed and "seed" in registry.problem_arguments(graph):

@@ -105,6 +105,33 @@ def test_a_failed_run_is_told_and_makes_the_command_fail(bbopt, suite):
     assert len(nothing.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_problems_of_the_users_own_are_compared_on(bbopt, oven, suite, jobs):
+    baking = SUITE.replace("synthetic/branin", f"{oven}:Oven").replace("noise = 1.0", "seconds = 0")
+    suite.write_text(baking)
+    done = bbopt("bench", suite, "--quick", "--out", "there", "--jobs", jobs)
+    assert (done.exit_code, done.stdout) == (0, "2 done: there\n")
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ("FILE:Ofen", "oven.py has no 'Ofen'; problems in it may be: Oven, "),
+        ("FILE:number", "oven.py:number' must be a Problem or build one, got 7"),
+        ("FILE:Oven", "unexpected keyword argument 'noise'"),
+        ("nowhere.py:Oven", "problem: no such file: nowhere.py"),
+    ],
+)
+def test_what_is_wrong_with_the_users_own_is_said_before_anything_is_run(
+    bbopt, oven, suite, problem, message
+):
+    suite.write_text(SUITE.replace("synthetic/branin", problem.replace("FILE", str(oven))))
+    done = bbopt("bench", suite, "--quick", "--out", "there")
+    assert done.exit_code == 2
+    assert "suite '" in done.stderr
+    assert message in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from bbopt.cli.sources import load_problem
 from bbopt.errors import UnknownName, UsageError
+from bbopt.sources import load_problem
 
 
 def test_a_registered_name_is_built_with_its_arguments():

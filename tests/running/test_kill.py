@@ -50,12 +50,8 @@ SLOW = pytest.mark.slow
 CASES = [
     pytest.param("journal", "random", {}),
     pytest.param("sqlite", "random", {"in_flight": 2, "jobs": 2}, marks=SLOW),
-    pytest.param("sqlite", "random", {}, marks=SLOW),
-    pytest.param("journal", "random", {"in_flight": 2, "jobs": 2}, marks=SLOW),
     pytest.param("sqlite", "optuna:tpe", {}, marks=SLOW),
     pytest.param("journal", "optuna:tpe", {"in_flight": 2, "jobs": 2}),
-    pytest.param("journal", "optuna:tpe", {}, marks=SLOW),
-    pytest.param("sqlite", "optuna:tpe", {"in_flight": 2, "jobs": 2}, marks=SLOW),
     pytest.param("sqlite", "chained", {"in_flight": 3, "jobs": 2, "confirm": 0.2}, marks=SLOW),
 ]
 

@@ -1,4 +1,4 @@
-"""From PROBLEM on the command line to a problem: a registered name, or the user's own.
+"""From the name of a problem to the problem: a registered name, or one in the user's own code.
 
 The user's own is named as ``module:attribute`` or ``path/to/file.py:attribute``, where the
 attribute is a :class:`~bbopt.Problem`, a class of them, or a function that builds one.
