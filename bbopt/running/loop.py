@@ -76,7 +76,8 @@ def run(
     optimizer : Optimizer or str
         Who proposes: a fresh instance, or a registered name. ``"auto"`` is what a stored
         study began with, and else ``polca`` where there is a text, ``lacmas`` where there are
-        agents, ``mini-gp-ei`` up to 500 evaluations, ``optuna:tpe`` beyond.
+        agents, ``mini-gp-ucb`` up to 500 evaluations (10,000 where the problem says that it is
+        noisy), ``optuna:tpe`` beyond.
     budget : Budget, int, str or dict
         What may be spent: a number of evaluations, or axes as in
         ``"evaluations=100,seconds=600"``.

@@ -124,7 +124,7 @@ def check(search):
         assert search.optimizer.best is not None
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(searches, steps)
 def test_counts_distances_and_origins_hold_after_every_step(arguments, steps):
     search = Search(**arguments)
@@ -133,7 +133,7 @@ def test_counts_distances_and_origins_hold_after_every_step(arguments, steps):
     check(search)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(searches, steps, st.integers(0, 59))
 def test_a_search_stopped_and_resumed_at_any_step_goes_on_as_if_it_had_not_been(
     arguments, steps, at

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import bbopt
 from bbopt.errors import UsageError
-from bbopt.running.auto import FEW, MANY, NUMERIC, auto
+from bbopt.running.auto import FEW, FEW_NOISY, MANY, NUMERIC, auto
 from bbopt.spec import Agents, Spec
 
 SPACE = bbopt.Space({"x": bbopt.Float(-2, 2), "k": bbopt.Int(1, 5)})
@@ -59,8 +59,10 @@ def test_maximising_is_minimising_the_negative(seed: int, name: str) -> None:
 
 
 def test_auto_takes_what_the_space_and_the_budget_ask_for() -> None:
-    numeric = [auto(Spec(space=SPACE), n) for n in (1, FEW, FEW + 1, None)]
-    assert numeric == [NUMERIC, NUMERIC, MANY, MANY]
+    for few, is_deterministic in [(FEW, None), (FEW, True), (FEW_NOISY, False)]:
+        spec = Spec(space=SPACE, deterministic=is_deterministic)
+        numeric = [auto(spec, n) for n in (1, few, few + 1, None)]
+        assert numeric == [NUMERIC, NUMERIC, MANY, MANY]
     text = Spec(space=bbopt.Space({"prompt": bbopt.Text("hi")}))
     assert [auto(spec, 10) for spec in (text, Spec(space=SPACE, agents=Agents(3)))] == [
         "polca",
