@@ -17,11 +17,12 @@ EARLY = {"n_startup_trials": 4, "population_size": 4, "popsize": 4, "n_candidate
 BOTORCH = {"n_startup_trials": 9, "refit_every": 2}
 BOTORCH |= {"num_restarts": 1, "raw_samples": 4, "mc_samples": 8}
 # Those of which a proposal takes a good part of a second, and how late they learn instead; and
-# those that share all but the acquisition with mini-gp-ei and mini-gp-ucb.
+# those that share all but the acquisition with mini-gp-ucb.
 COSTLY = {
     "optuna:gp": {"n_startup_trials": 11},
     "botorch:logei": BOTORCH,
     "botorch:qlognei": BOTORCH,
+    "mini-gp-ei": {},
     "mini-gp-ts": {},
     "mini-gp-explore": {},
 }

@@ -109,11 +109,11 @@ class Process:
 def test_trained_on_a_process_it_comes_near_the_posterior_of_that_process():
     process, larger = Process(), Architecture(1, layers=3)
     model = Model(larger, np.random.default_rng(0))
-    trainer = Supervised(model, process, 2500, seed=0)
+    trainer = Supervised(model, process, 1500, seed=0)
     batch = process.batch(np.random.default_rng(10), 200, 10, 30, larger.bound)
     with torch.no_grad():
         before = float(negative_log_likelihood(model, batch))
-    for i in range(2500):
+    for i in range(1500):
         trainer.step(i)
     with torch.no_grad():
         after = float(negative_log_likelihood(model, batch))

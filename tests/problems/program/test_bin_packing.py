@@ -208,5 +208,5 @@ def test_a_program_beyond_repair_gives_way_to_an_edit_of_best_fit():
 @pytest.mark.slow
 def test_search_without_a_language_model_beats_best_fit_on_instances_never_shown():
     problem = built()
-    result = bbopt.run(problem, "polca", 200, seed=0)
+    result = bbopt.run(problem, "polca", 80, seed=0)
     assert result.test_value < held_out(problem, BEST_FIT) - 0.5
